@@ -1,0 +1,127 @@
+"""One step of each algorithm in arrays (paper: eq. 2.3, 2.10), with near misses that are not invariant.
+
+Every update takes the weights `w`, the gradient `D` (a list of D W-bar), the curvature that it needs and a learning
+rate, and returns new weights. It knows no network: the same `kfac` serves perceptrons, convolution and recurrence.
+`update.needs` names the function of the model that makes its curvature ("factors", "scores", ...; None for none).
+
+vec stacks columns, as in the paper: vec(G X A) = (A (x) G) vec(X) for symmetric A, so a layer's block is kron(A, G).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType
+
+import torch
+from torch.linalg import lstsq, solve
+
+__all__ = [
+    "descend",
+    "diagonal",
+    "kfac",
+    "kfac_damped",
+    "kfac_separate_bias",
+    "natural_gradient",
+    "natural_gradient_textbook",
+    "sgd",
+    "unvec",
+    "vec",
+]
+
+
+def needs(curvature: str | None) -> Callable:
+    """Say which function of the model makes the curvature that an update takes."""
+
+    def mark(update):
+        update.needs = curvature
+        return update
+
+    return mark
+
+
+def vec(W):
+    """Stack the columns: (m, n) to (m n,)."""
+    return W.mT.flatten()
+
+
+def unvec(v, shape):
+    """Undo `vec`: (m n,) to shape (m, n)."""
+    return v.reshape(shape[1], shape[0]).mT
+
+
+def subtract(w, step):
+    """Subtract from every W its part of one long vector."""
+    new = []
+    for W in w:
+        size = W.shape[0] * W.shape[1]
+        new.append(W - unvec(step[:size], W.shape))
+        step = step[size:]
+    return new
+
+
+@needs(None)
+def sgd(w, D, curvature, lr):
+    """W <- W - lr DW: the Euclidean metric of whatever basis the arrays are in."""
+    return [W - lr * DW for W, DW in zip(w, D)]
+
+
+@needs("factors")
+def kfac(w, D, factors, lr):
+    """W <- W - lr G^-1 DW A^-1 (eq. 2.10), without damping."""
+    return [W - lr * solve(A, solve(G, DW).mT).mT for W, DW, (A, G) in zip(w, D, factors)]
+
+
+@needs("fisher")
+def natural_gradient_textbook(w, D, fisher, lr):
+    """w <- w - lr F^-1 D (eq. 2.3), by the textbook. The twin of ill-conditioned data wants `natural_gradient`."""
+    gradient = torch.cat([vec(DW) for DW in D])
+    return subtract(w, lr * solve(fisher, gradient[:, None])[:, 0])
+
+
+@needs("scores")
+def natural_gradient(w, D, scores, lr):
+    """The same step from R, where F = R^T R / n: least squares loses half as many digits. For floats only.
+
+    The gradient lies in the row space of R, so R^T s = D has a solution, and R v = s has the solution F^-1 D.
+    """
+    weight, r = scores
+    R = (torch.sqrt(weight) * r).flatten(0, 1) / weight.shape[1] ** 0.5
+    gradient = torch.cat([vec(DW) for DW in D])
+    s = lstsq(R.mT, gradient[:, None], driver="gelsd").solution
+    return subtract(w, lr * lstsq(R, s, driver="gelsd").solution[:, 0])
+
+
+@needs("factors")
+def kfac_damped(w, D, factors, lr, damping, metric=None):
+    """K-FAC with the block A (x) G + damping A' (x) G', where `metric` lists the (A', G').
+
+    A metric that is carried along with the bases keeps the invariance. None stands for the identity matrices, which
+    are another metric in every basis: the paper's Remark 3.12.
+    """
+    new = []
+    for i, (W, DW, (A, G)) in enumerate(zip(w, D, factors)):
+        carried = metric[i] if metric else (torch.ones_like(A[0]).diag(), torch.ones_like(G[0]).diag())
+        block = torch.kron(A, G) + damping * torch.kron(*carried)
+        new += subtract([W], lr * solve(block, vec(DW)[:, None])[:, 0])
+    return new
+
+
+@needs("factors")
+def kfac_separate_bias(w, D, factors, lr):
+    """Not invariant to shifts: W and b are two blocks, and b has the factor 1."""
+    return [
+        W - lr * torch.cat([solve(A[:-1, :-1], solve(G, DW[:, :-1]).mT).mT, solve(G, DW[:, -1:])], 1)
+        for W, DW, (A, G) in zip(w, D, factors)
+    ]
+
+
+@needs("factors")
+def diagonal(w, D, factors, lr):
+    """Not invariant: only the diagonals of A and G."""
+    return [W - lr * DW / (G.diagonal()[:, None] * A.diagonal()) for W, DW, (A, G) in zip(w, D, factors)]
+
+
+def descend(model: ModuleType, net, w, batches: Iterable, update: Callable, lr: float, **options) -> Iterator[list]:
+    """Yield the weights after each step, one step a batch (x, y). `model` is a module such as `coordinates.mlp`."""
+    for x, y in batches:
+        curvature = getattr(model, update.needs)(net, w, x) if update.needs else None
+        w = update(w, model.gradient(net, w, x, y), curvature, lr, **options)
+        yield w

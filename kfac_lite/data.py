@@ -1,0 +1,42 @@
+"""The digits on which the book's experiment runs: real pixels, cleaned so that their second moments can be inverted."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Digits", "batches", "digits"]
+
+
+class Digits(NamedTuple):
+    """Images as rows of pixels in [0, 1], and one-hot classes; float64 throughout."""
+
+    inputs: Tensor  # (1000, 47)
+    targets: Tensor  # (1000, 10)
+    held_out_inputs: Tensor  # (797, 47)
+    held_out_targets: Tensor  # (797, 10)
+
+
+def digits(train: int = 1000, spread: float = 0.1) -> Digits:
+    """scikit-learn's 8 by 8 digits, in the order in which they come, the first `train` to learn from.
+
+    Pixels are divided by 16; those with a standard deviation of at most `spread` on the training images are dropped:
+    47 of 64 stay. (To drop only the constant ones leaves a second moment of condition 7e6.)
+    """
+    from sklearn.datasets import load_digits
+
+    images, classes = load_digits(return_X_y=True)
+    if not 2 <= train < len(images):
+        raise ValueError(f"train={train}: keep at least 2 and fewer than all {len(images)} images")
+    x = torch.as_tensor(images, dtype=torch.float64) / 16
+    y = torch.nn.functional.one_hot(torch.as_tensor(classes, dtype=torch.int64), 10).to(torch.float64)
+    x = x[:, x[:train].std(0) > spread]
+    return Digits(x[:train], y[:train], x[train:], y[train:])
+
+
+def batches(count: int, size: int, steps: int, seed: int) -> Tensor:
+    """One stream of indices, (steps, size), drawn without replacement within a batch; all twins share it."""
+    if not 1 <= size <= count:
+        raise ValueError(f"a batch of {size} out of {count} data: choose between 1 and {count}")
+    generator = torch.Generator().manual_seed(seed)
+    return torch.stack([torch.randperm(count, generator=generator)[:size] for _ in range(steps)])

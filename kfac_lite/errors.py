@@ -1,0 +1,22 @@
+"""The three ways in which coordinate-free code can be wrong."""
+
+__all__ = ["DegenerateMetricError", "KindError", "SpaceError"]
+
+
+class KindError(TypeError):
+    """An operation between kinds (point, vector, covector, number) that has no meaning in any basis."""
+
+
+class SpaceError(ValueError):
+    """Elements of two different spaces, or numbers that do not fit the space, were combined."""
+
+
+class DegenerateMetricError(ValueError):
+    """A degenerate metric has no `sharp`: some direction has length zero.
+
+    `null_direction` is a vector of length zero; look at it in a basis of yours: `basis[error.null_direction]`.
+    """
+
+    def __init__(self, message: str, null_direction: object = None):
+        super().__init__(message)
+        self.null_direction = null_direction
