@@ -16,6 +16,7 @@ book: environment  ## build the pages, warnings as errors, and say which file to
 	@$(RUN) book/build.py book
 
 test: environment  ## the tests, the doctests and every notebook, warnings as errors
+	@$(RUN) book/build.py npm
 	$(RUN) -m pytest --nbval
 
 serve: book  ## show the built book on 127.0.0.1 (PORT=8000)

