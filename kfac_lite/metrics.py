@@ -1,0 +1,484 @@
+"""g(u, v), g.flat(v), g.sharp(dh): metrics, which turn vectors into covectors and back (paper: 2.1.2, 2.2.5, 3.4, 3.5).
+
+A metric is a symmetric, positive-semidefinite 2-tensor on the tangent vectors at a point; degenerate ones are metrics
+too (2.2.5), but have no `sharp`. A batch of them, say one a datum, is a metric whose `batch` is not ().
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from .bases import AffineBasis, Basis, MapsBasis, ProductBasis, _array, _homogeneous
+from .errors import DegenerateMetricError, KindError, SpaceError
+from .spaces import (
+    AffineMaps,
+    AffineSpace,
+    Covector,
+    Number,
+    Point,
+    Product,
+    Space,
+    Vector,
+    _bar,
+    _Element,
+    _is_number,
+    _jacobian,
+    _name,
+    _number,
+    _wrap,
+)
+
+__all__ = [
+    "Metric",
+    "SecondMoment",
+    "additive",
+    "euclidean",
+    "expected",
+    "from_matrix",
+    "hessian",
+    "kronecker",
+    "pullback",
+    "second_moment",
+]
+
+THRESHOLD = 1e-14  # a relative eigenvalue below this is zero up to rounding
+
+
+class Metric(ABC):
+    """A metric on a space; `flat`, `sharp`, `norm`, and sums `g + c * d` with numbers c >= 0."""
+
+    space: Space
+    batch: torch.Size = torch.Size()
+
+    @abstractmethod
+    def _flat(self, v: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _sharp(self, phi: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _scaled(self, c: Any) -> Metric: ...
+
+    @abstractmethod
+    def _matrix(self) -> Tensor:
+        """All g(e_i, e_j) of the reference frame."""
+
+    def __call__(self, u: Vector, v: Vector) -> Tensor:
+        """g(u, v), of shape (*batch)."""
+        self._takes(u, Vector, "g(u, v)")
+        return self.flat(v)(u)
+
+    def flat(self, v: Vector) -> Covector:
+        """The covector g(v, -)."""
+        self._takes(v, Vector, "g.flat(v)")
+        return Covector(self.space, self._flat(v._x))
+
+    def sharp(self, dh: Covector) -> Vector:
+        """The vector v with g(v, -) = dh: the gradient of h under g (2.1.2). `DegenerateMetricError` if there is none."""
+        self._takes(dh, Covector, "g.sharp(dh)")
+        return Vector(self.space, self._sharp(dh._x))
+
+    def norm(self, v: Vector) -> Tensor:
+        """The length sqrt(g(v, v)), of shape (*batch)."""
+        return self(v, v).clamp(min=0).sqrt()
+
+    def __add__(self, other: Metric) -> Metric:
+        """The metric g(u, v) + d(u, v) on one space. (On a product of spaces, `additive` is eq. 3.7.)"""
+        if not isinstance(other, Metric):
+            raise KindError(
+                f"Metric + {_name(other)}: a number is a metric only in some basis (Remark 3.12). Write "
+                "g + c * euclidean(basis), which says which"
+            )
+        if self.space != other.space:
+            raise SpaceError(
+                f"Metric + Metric: one is on {self.space}, the other on {other.space}. For a metric on the product of two "
+                "spaces write additive(g1, g2)"
+            )
+        return self._plus(other)
+
+    def __radd__(self, other: Any) -> NoReturn:
+        self.__add__(other)
+        raise AssertionError
+
+    def _plus(self, other: Metric) -> Metric:
+        return Dense(self.space, self._matrix() + other._matrix())
+
+    def __mul__(self, c: Number) -> Metric:
+        if not _is_number(c):
+            raise KindError(f"Metric * {_name(c)}: a metric is scaled by a number")
+        if not _number(c) >= 0:
+            raise KindError(f"Metric * {float(c):g}: a metric gives no direction a negative length; scale by c >= 0")
+        return self._scaled(_number(c))
+
+    __rmul__ = __mul__
+    __array_ufunc__ = None
+
+    def __truediv__(self, c: Number) -> Metric:
+        if not _is_number(c) or not _number(c) > 0:
+            raise KindError(f"Metric / {_name(c)}: a metric is divided by a positive number")
+        return self._scaled(1 / _number(c))
+
+    def _takes(self, x: object, kind: type[_Element], what: str) -> None:
+        if not isinstance(x, kind):
+            turn = {Vector: "g.sharp(dh) makes a vector of a covector", Covector: "g.flat(v) makes a covector of a vector"}
+            raise KindError(f"{what} takes a {kind.__name__}, not a {_name(x)}; {turn[kind]}")
+        if x.space != self.space:
+            raise SpaceError(f"{what}: the metric is on {self.space}, the {kind.__name__.lower()} on {x.space}")
+
+    def _matrix_in(self, basis: Basis) -> Tensor:
+        if basis.space != self.space:
+            raise SpaceError(f"a basis of {basis.space} cannot read a metric on {self.space}")
+        units = basis.units._x
+        return units @ self._matrix() @ units.mT
+
+    def __repr__(self) -> str:
+        kind = type(self).__name__.lower()
+        batch = f", {' x '.join(map(str, self.batch))} of them" if self.batch else ""
+        return f"<{kind} metric on {self.space}, dimension {self.space.dimension}{batch}>"
+
+
+def _check_pivots(eigenvalues: Tensor, vectors: Tensor, scale: Tensor) -> Tensor | None:
+    """The null direction of a matrix with unit diagonal after scaling, or None where all eigenvalues are positive."""
+    if len(eigenvalues) == 0 or eigenvalues[0] > THRESHOLD * eigenvalues[-1]:
+        return None
+    return vectors[:, 0] / scale
+
+
+def _null_direction(G: Tensor) -> Tensor | None:
+    """A direction that a positive-semidefinite matrix sends to zero up to rounding, or None.
+
+    The matrix is scaled to unit diagonal first, so that a small unit of one coordinate is no alarm.
+    """
+    diagonal = G.diagonal()
+    if not G.isfinite().all():
+        raise DegenerateMetricError("the metric holds NaN or infinity; look for the first step at which the run broke")
+    if len(G) and not (diagonal > 0).all():
+        return torch.nn.functional.one_hot(diagonal.argmin(), len(G)).to(G.dtype)
+    scale = diagonal.sqrt()
+    eigenvalues, vectors = torch.linalg.eigh(G / scale / scale[:, None])
+    return _check_pivots(eigenvalues, vectors, scale)
+
+
+def _raise_degenerate(space: Space, null: Tensor, cause: str) -> NoReturn:
+    raise DegenerateMetricError(
+        _wrap(
+            f"the metric on {space} is degenerate: a direction has length zero (relative eigenvalue below "
+            f"{THRESHOLD:.0e}), so no vector belongs to a covector. {cause} The direction is error.null_direction."
+        ),
+        Vector(space, null),
+    )
+
+
+class Dense(Metric):
+    """Any metric, as a matrix in the reference frame, (*batch, N, N)."""
+
+    def __init__(self, space: Space, G: Tensor, cause: str = ""):
+        self.space, self._G, self.batch, self.cause = space, G, G.shape[:-2], cause
+
+    def _matrix(self) -> Tensor:
+        return self._G
+
+    def _flat(self, v: Tensor) -> Tensor:
+        return (self._G @ v[..., None])[..., 0] if self.batch else v @ self._G
+
+    def _sharp(self, phi: Tensor) -> Tensor:
+        for G in self._G.flatten(0, -3) if self.batch else [self._G]:
+            null = _null_direction(G)
+            if null is not None:
+                _raise_degenerate(self.space, null, self.cause or "Too few data, or a map that loses a direction.")
+        return torch.linalg.solve(self._G, phi[..., None])[..., 0]
+
+    def _scaled(self, c: Any) -> Dense:
+        return Dense(self.space, c * self._G, self.cause)
+
+
+class Euclidean(Metric):
+    """The metric in which a basis is orthonormal. Naming it names the basis."""
+
+    def __init__(self, basis: Basis, c: Any = 1.0):
+        self.basis, self.space, self.c = basis, basis.space, c
+
+    def _flat(self, v: Tensor) -> Tensor:
+        return self.c * self.basis._write(Covector, self.basis._read(Vector, v))
+
+    def _sharp(self, phi: Tensor) -> Tensor:
+        if not self.c > 0:
+            _raise_degenerate(self.space, self.basis.units._x[0], "It was multiplied by zero.")
+        return self.basis._write(Vector, self.basis._read(Covector, phi)) / self.c
+
+    def _scaled(self, c: Any) -> Euclidean:
+        return Euclidean(self.basis, c * self.c)
+
+    def _matrix(self) -> Tensor:
+        return self._flat(torch.eye(self.space.dimension, dtype=torch.float64))
+
+    def _plus(self, other: Metric) -> Metric:
+        mine = self._structured()
+        return super()._plus(other) if mine is self else mine + other
+
+    def _structured(self) -> Metric:
+        """The same metric as a Kronecker or additive one, which sums know how to add."""
+        basis = self.basis
+        if isinstance(basis, MapsBasis):
+            A, G = basis._bar_inverse @ basis._bar_inverse.mT, basis.target._B.mT @ basis.target._B
+            return Kronecker(basis.space, A, self.c * G)
+        if isinstance(basis, ProductBasis):
+            return Additive([Euclidean(part, self.c) for part in basis.factors])
+        return self
+
+
+class Kronecker(Metric):
+    """A (x) G on Aff(A, Z): g(u, v) = tr(u^T G v A). Eq. 3.5; `sharp` is two solves, and nothing is multiplied out."""
+
+    space: AffineMaps
+
+    def __init__(self, space: AffineMaps, A: Tensor, G: Tensor, causes: tuple[str, str] = ("", "")):
+        self.space, self._A, self._G, self.causes = space, A, G, causes
+
+    def _unflatten(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (len(self._G), len(self._A)))
+
+    def _flat(self, v: Tensor) -> Tensor:
+        return (self._G @ self._unflatten(v) @ self._A).flatten(-2)
+
+    def _sharp(self, phi: Tensor) -> Tensor:
+        self._check()
+        D = self._unflatten(phi)
+        return torch.linalg.solve(self._A, torch.linalg.solve(self._G, D).mT).mT.flatten(-2)
+
+    @cached_property
+    def _nulls(self) -> tuple[Tensor | None, Tensor | None]:
+        return _null_direction(self._A), _null_direction(self._G)
+
+    def _check(self) -> None:
+        a, z = self._nulls
+        if a is None and z is None:
+            return
+        source, target = self.space.source, self.space.target
+        if a is not None:
+            why = self.causes[0] or "Too few data, or constant or dependent activations."
+            cause = f"The second moment of the activations of {source} is singular. {why}"
+        else:
+            why = self.causes[1] or "Too few data, dead units, or redundant outputs."
+            cause = f"The expected metric on {target} is singular. {why}"
+        left = z if z is not None else torch.eye(len(self._G), dtype=torch.float64)[0]
+        right = a if a is not None else torch.eye(len(self._A), dtype=torch.float64)[0]
+        _raise_degenerate(self.space, (left[:, None] * right).flatten(), cause)
+
+    def _scaled(self, c: Any) -> Kronecker:
+        return Kronecker(self.space, self._A, c * self._G, self.causes)
+
+    def _matrix(self) -> Tensor:
+        return torch.kron(self._G, self._A)  # rows stacked: the order of the reference frame
+
+    def _plus(self, other: Metric) -> Metric:
+        other = other._structured() if isinstance(other, Euclidean) else other
+        return KroneckerSum(self, other) if isinstance(other, Kronecker) else super()._plus(other)
+
+
+class KroneckerSum(Metric):
+    """A (x) G + A' (x) G': damping by a metric, say. `sharp` diagonalises the two pairs, exactly and in O(n^3)."""
+
+    space: AffineMaps
+
+    def __init__(self, first: Kronecker, second: Kronecker):
+        self.space, self.first, self.second = first.space, first, second
+
+    def _flat(self, v: Tensor) -> Tensor:
+        return self.first._flat(v) + self.second._flat(v)
+
+    def _sharp(self, phi: Tensor) -> Tensor:
+        definite, other = (
+            (self.second, self.first) if self.second._nulls == (None, None) else (self.first, self.second)
+        )
+        if definite._nulls != (None, None):
+            return Dense(self.space, self._matrix())._sharp(phi)
+        a, P = _diagonalise(other._A, definite._A)  # P^T A' P = 1 and P^T A P = diag(a)
+        z, Q = _diagonalise(other._G, definite._G)
+        D = definite._unflatten(phi)
+        return (Q @ (Q.mT @ D @ P / (1 + z[:, None] * a)) @ P.mT).flatten(-2)
+
+    def _scaled(self, c: Any) -> KroneckerSum:
+        return KroneckerSum(self.first._scaled(c), self.second._scaled(c))
+
+    def _matrix(self) -> Tensor:
+        return self.first._matrix() + self.second._matrix()
+
+
+def _diagonalise(S: Tensor, T: Tensor) -> tuple[Tensor, Tensor]:
+    """Numbers s and a matrix P with P^T T P = 1 and P^T S P = diag(s), for T positive definite."""
+    C = torch.linalg.cholesky(T)
+    inner = torch.linalg.solve_triangular(C, torch.linalg.solve_triangular(C, S, upper=False).mT, upper=False)
+    s, U = torch.linalg.eigh((inner + inner.mT) / 2)
+    return s.clamp(min=0), torch.linalg.solve_triangular(C.mT, U, upper=True)
+
+
+class Additive(Metric):
+    """g_1(u_1, v_1) + g_2(u_2, v_2) + ... on a product (eq. 3.7)."""
+
+    space: Product
+
+    def __init__(self, parts: Sequence[Metric]):
+        self.parts = tuple(parts)
+        self.space = Product(tuple(part.space for part in self.parts))  # type: ignore[arg-type]
+
+    def _each(self, name: str, x: Tensor) -> Tensor:
+        return torch.cat([getattr(part, name)(xi) for part, xi in zip(self.parts, self.space._split(x))], -1)
+
+    def _flat(self, v: Tensor) -> Tensor:
+        return self._each("_flat", v)
+
+    def _sharp(self, phi: Tensor) -> Tensor:
+        return self._each("_sharp", phi)
+
+    def _scaled(self, c: Any) -> Additive:
+        return Additive([part._scaled(c) for part in self.parts])
+
+    def _matrix(self) -> Tensor:
+        return torch.block_diag(*(part._matrix() for part in self.parts))
+
+    def _plus(self, other: Metric) -> Metric:
+        other = other._structured() if isinstance(other, Euclidean) else other
+        if isinstance(other, Additive):
+            return Additive([g + d for g, d in zip(self.parts, other.parts)])
+        return super()._plus(other)
+
+
+class SecondMoment:
+    """E[a (x) a], the symmetric 2-tensor on the homogenised space of A (3.4, and `kronecker`)."""
+
+    def __init__(self, space: AffineSpace | Product, A: Tensor, count: int):
+        self.space, self._A, self.count = space, A, count
+
+    def _matrix_in(self, basis: Basis) -> Tensor:
+        if basis.space != self.space or not isinstance(basis, AffineBasis | ProductBasis):
+            raise SpaceError(f"a basis of {basis.space} cannot read a second moment of {self.space}")
+        B, c, _ = basis._affine()
+        H = _homogeneous(B, c)
+        return H @ self._A @ H.mT
+
+    def __repr__(self) -> str:
+        return f"<second moment of {self.count} points of {self.space}>"
+
+
+# Making metrics --------------------------------------------------------------------------------------------------
+
+
+def second_moment(points: Point) -> SecondMoment:
+    """E[a (x) a] over a batch of points; `basis[...]` is E[a-bar a-bar^T], (n + 1, n + 1) (eq. 2.8)."""
+    if not isinstance(points, Point) or not points.batch:
+        raise KindError(f"second_moment takes a batch of points, not {points!r}")
+    if isinstance(points.space, AffineMaps):
+        raise SpaceError(f"second_moment takes points of an affine space of activations, not of {points.space}")
+    abar = _bar(points._x).flatten(0, -2)
+    return SecondMoment(points.space, abar.mT @ abar / len(abar), len(abar))
+
+
+def kronecker(A: SecondMoment, G: Metric) -> Metric:
+    """E[a (x) a] (x) E[g] on Aff(A, Z), the independence metric of eq. 3.5.
+
+    A is a `second_moment` of points of A, G a metric on Z, not a batch: write `expected(g)`.
+    """
+    if not isinstance(A, SecondMoment) or not isinstance(G, Metric):
+        raise KindError(
+            f"kronecker({_name(A)}, {_name(G)}): it takes a second moment and a metric. Make them with "
+            "second_moment(points) and from_matrix(basis, G), which say in which basis the numbers are"
+        )
+    if not isinstance(G.space, AffineSpace) or G.batch:
+        raise SpaceError(f"kronecker: {G!r} is not one metric on an affine space; write expected(g) for the mean of a batch")
+    need = A.space.dimension + 1
+    few = (
+        f"There are {A.count} data, and {need} in general position are needed."
+        if A.count < need
+        else "Activations are constant or depend on one another (the data lie in a hyperplane)."
+    )
+    return Kronecker(AffineMaps(A.space, G.space), A._A, G._matrix(), (few, getattr(G, "cause", "")))
+
+
+def additive(*metrics: Metric) -> Metric:
+    """The metric on the product of the metrics' spaces (eq. 3.7): block-diagonal in every induced basis."""
+    if not metrics or not all(isinstance(g, Metric) for g in metrics):
+        raise KindError(f"additive({', '.join(map(_name, metrics))}): one or more metrics are wanted")
+    if any(g.batch or isinstance(g.space, Product) for g in metrics):
+        raise SpaceError("additive: the parts are single metrics on the factors of a product, not batches or products")
+    return Additive(metrics)
+
+
+def euclidean(basis: Basis) -> Metric:
+    """The metric in which `basis` is orthonormal: g(u, v) is the dot product of the numbers in it."""
+    if not isinstance(basis, Basis):
+        raise KindError(f"euclidean({_name(basis)}): it takes a basis, for only a basis says which vectors are unit vectors")
+    return Euclidean(basis)
+
+
+def from_matrix(basis: Basis, G: Any) -> Metric:
+    """The metric with matrix G, ij being g(e_i, e_j), in this basis, (*batch, N, N), in the order of vec.
+
+    `SpaceError` where G is not symmetric and positive semidefinite.
+    """
+    N = basis.space.dimension
+    G = _array(G, (N, N), f"the matrix of a metric on {basis.space}")
+    largest = G.abs().amax().clamp(min=torch.finfo(torch.float64).tiny) if N else 1.0
+    if not torch.allclose(G, G.mT, rtol=0, atol=1e-12 * float(largest)):
+        raise SpaceError("the matrix of a metric is symmetric; this one is not. Write (G + G.mT) / 2 if that is meant")
+    if N and torch.linalg.eigvalsh(G).min() < -1e-10 * largest:
+        raise SpaceError("the matrix of a metric gives no direction a negative square; this one has a negative eigenvalue")
+    dual = basis.dual_units._x
+    return Dense(basis.space, dual.mT @ G @ dual)
+
+
+def expected(g: Metric) -> Metric:
+    """The mean of a batch of metrics on one space; affine spaces have the same tangent space everywhere (3.4)."""
+    if not isinstance(g, Metric):
+        raise KindError(f"expected({_name(g)}): it takes a batch of metrics")
+    return Dense(g.space, g._G.flatten(0, -3).mean(0), g.cause) if isinstance(g, Dense) and g.batch else g
+
+
+def pullback(phi: Callable[[Point], Point], p: Point, g: Any) -> Any:
+    """phi^* g at p, for a metric g at phi(p): g(phi_* u, phi_* v); for a covector, the chain rule (2.2.4, 2.2.5).
+
+    On a batch of points phi acts datum by datum and the result is a batch. At a single point whose image is a batch
+    (a network on n inputs) the result is a batch too, one pullback a datum.
+    """
+    if not isinstance(p, Point):
+        raise KindError(f"pullback(phi, p, g): p is the point to pull back to, not a {_name(p)}")
+    if not isinstance(g, Metric | Covector):
+        raise KindError(f"pullback(phi, p, {_name(g)}): covectors and metrics are pulled back; vectors are pushed forward")
+    space, J = _jacobian(phi, p)  # (N, *batch, M)
+    if space != g.space:
+        raise SpaceError(f"phi leads to {space}, and what is pulled back lives on {g.space}")
+    if isinstance(g, Covector):
+        return Covector(p.space, (J * g._x).sum(-1).movedim(0, -1))
+    J = J.movedim(0, -2)  # (*batch, N, M)
+    return Dense(p.space, J @ g._matrix() @ J.mT, getattr(g, "cause", ""))
+
+
+def hessian(F: Callable[[Point], Tensor]) -> Callable[[Point], Metric]:
+    """The second derivative of a convex function F, as a metric at every point (Example 3.4).
+
+    It is the second-order term of the Bregman divergence y -> B_F(y, y'). F takes one point and returns a number; no
+    basis is named, for on an affine space the second derivative is a 2-tensor.
+    """
+
+    def metric(y: Point) -> Metric:
+        space = y.space
+
+        def value(x: Tensor) -> Tensor:
+            number = F(Point(space, x))
+            if not isinstance(number, Tensor) or number.dim():
+                raise KindError(f"hessian(F): F takes one point and returns one number; it returned a {_name(number)}")
+            return number
+
+        second = torch.func.jacfwd(torch.func.jacrev(value))
+        H = torch.func.vmap(second)(y._x.flatten(0, -2)).reshape(*y._x.shape, -1) if y.batch else second(y._x)
+        if torch.linalg.eigvalsh(H).min() < -1e-10 * H.abs().max():
+            raise SpaceError("hessian(F): F is not convex at one of the points, so its second derivative is no metric")
+        return Dense(space, H)
+
+    return metric

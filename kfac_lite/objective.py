@@ -1,0 +1,63 @@
+"""h(omega), the mean over the data of L(upsilon, f(xi, omega)): what training minimises (paper: 2.1.1, 3.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .bases import Parameterization
+from .errors import KindError, SpaceError
+from .likelihoods import Likelihood
+from .networks import MLP, Network
+from .spaces import Covector, Point, _name, differential
+
+__all__ = ["Objective"]
+
+
+class Objective:
+    """The empirical risk of a network on data (eq. 2.1).
+
+    inputs: a batch of n points of X; targets: as the likelihood takes them (one-hot classes, or points of Y).
+
+    `h(omega)` is the loss, `h.d(omega)` its differential, `h.batch(indices)` the same on part of the data.
+    """
+
+    def __init__(self, net: MLP, likelihood: Likelihood, inputs: Point, targets: Any):
+        net._likelihood(likelihood)
+        if not isinstance(inputs, Point) or len(inputs.batch) != 1:
+            raise KindError(f"Objective: inputs are a batch of points, home.inputs.point(x), not a {_name(inputs)}")
+        if inputs.space != net.home.inputs.space:
+            raise SpaceError(f"Objective: the network takes points of {net.home.inputs.space}, not of {inputs.space}")
+        self.net, self.likelihood, self.inputs = net, likelihood, inputs
+        self._targets = likelihood.targets(targets)
+        if self._targets.shape[:-1] != inputs.batch:
+            raise SpaceError(f"Objective: {inputs.batch[0]} inputs, but targets of shape {tuple(self._targets.shape)}")
+
+    def __call__(self, omega: Point) -> Tensor:
+        """The mean loss, a number."""
+        return self.likelihood._loss(self.likelihood._eta(self.net(omega, self.inputs)), self._targets).mean()
+
+    def d(self, omega: Point) -> Covector:
+        """dh at omega."""
+        return differential(self, omega)
+
+    def batch(self, index: Any) -> Objective:
+        """The objective on the data with these indices."""
+        part = object.__new__(Objective)
+        part.net, part.likelihood = self.net, self.likelihood
+        part.inputs, part._targets = self.inputs.at(index), self._targets[index]
+        return part
+
+    def in_basis(self, kappa: Parameterization, dtype: torch.dtype = torch.float64) -> tuple[Network, Tensor, Tensor]:
+        """The network, the inputs and the targets as arrays in the bases kappa, for `kfac_lite.coordinates`."""
+        net = self.net.in_basis(kappa, self.likelihood)
+        layers = tuple(layer._make([layer.phi, *(t.to(dtype) for t in layer[1:])]) for layer in net.layers)
+        return net._replace(layers=layers), kappa.inputs[self.inputs].to(dtype), self._targets.to(dtype)
+
+    def __len__(self) -> int:
+        return self.inputs.batch[0]
+
+    def __repr__(self) -> str:
+        return f"<objective of {self.net} on {len(self)} data, {type(self.likelihood).__name__}>"

@@ -1,0 +1,620 @@
+"""p - q = v, p + v = q, phi(v) = number: what may be combined with what (paper: 2.2.1 to 2.2.4, A.1).
+
+Points live in an affine space, vectors and covectors in its tangent and cotangent space, which are the same at every
+point (Corollary A.2). Elements have no components of their own: they keep them in a reference frame of the space that
+nobody else reads, and `basis[x]` is the only way out.
+
+>>> from kfac_lite import AffineBasis, AffineSpace
+>>> iota = AffineBasis(AffineSpace(2, "A"))
+>>> p, q = iota.point([1.0, 2.0]), iota.point([4.0, 6.0])
+>>> iota[q - p]
+tensor([3., 4.], dtype=torch.float64)
+>>> p + q
+Traceback (most recent call last):
+kfac_lite.errors.KindError: Point + Point: the sum of two points depends on where the origin is. Write q - p for the
+vector from p to q, or affine_combination([0.5, 0.5], [p, q]) for the midpoint.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Never, NoReturn, TypeAlias, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import KindError, SpaceError
+
+__all__ = [
+    "AffineMaps",
+    "AffineSpace",
+    "Covector",
+    "Point",
+    "Product",
+    "Space",
+    "Vector",
+    "affine_combination",
+    "differential",
+    "power",
+    "pushforward",
+]
+
+# Spaces ----------------------------------------------------------------------------------------------------------
+
+
+def _frame(dimension: int) -> tuple[Tensor, Tensor]:
+    """The starting basis in terms of the reference frame, x -> B x + c. Tests put another one here."""
+    return torch.eye(dimension, dtype=torch.float64), torch.zeros(dimension, dtype=torch.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class AffineSpace:
+    """An affine space of `dimension` numbers; two spaces are the same only if they are the same object.
+
+    A name is for error messages and printing.
+    """
+
+    dimension: int
+    name: str = "A"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.dimension, int) or isinstance(self.dimension, bool) or self.dimension < 0:
+            raise SpaceError(f"AffineSpace({self.dimension!r}): the dimension is an integer, 0 or more")
+        object.__setattr__(self, "_start", _frame(self.dimension))
+
+    _start = None  # the starting basis in the reference frame
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class AffineMaps:
+    """Aff(A, Z), the affine maps from `source` to `target`: a layer's weights and biases, as one space (3.1).
+
+    Its tangent space is (A homogenised)* (x) TZ, so a point, a vector and a covector are all one block (W b).
+    """
+
+    source: AffineSpace | Product
+    target: AffineSpace
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.source, AffineSpace | Product) or not isinstance(self.target, AffineSpace):
+            raise SpaceError(f"AffineMaps({self.source!r}, {self.target!r}): maps lead from one space to another")
+
+    @property
+    def dimension(self) -> int:
+        return self.target.dimension * (self.source.dimension + 1)
+
+    def __repr__(self) -> str:
+        return f"Aff({self.source}, {self.target})"
+
+
+@dataclass(frozen=True)
+class Product:
+    """The product of affine spaces, such as the weight space W = W_1 x ... x W_L of a network (3.1)."""
+
+    factors: tuple[AffineSpace | AffineMaps, ...]
+
+    def __post_init__(self) -> None:
+        if not self.factors or not all(isinstance(space, AffineSpace | AffineMaps) for space in self.factors):
+            raise SpaceError(f"Product({self.factors!r}): a tuple of one or more spaces is wanted")
+
+    @property
+    def dimension(self) -> int:
+        return sum(space.dimension for space in self.factors)
+
+    def __repr__(self) -> str:
+        first, count = self.factors[0], len(self.factors)
+        same = count > 1 and all(space == first for space in self.factors)
+        return f"{first}^{count}" if same else " x ".join(map(repr, self.factors))
+
+    def _split(self, x: Tensor) -> tuple[Tensor, ...]:
+        return x.split([space.dimension for space in self.factors], -1)
+
+    def join(self, *parts: _Element) -> Any:
+        """One element from its parts, all of one kind: `Product((A, B)).join(p, q)` is the point (p, q)."""
+        kinds = {type(part) for part in parts}
+        if len(kinds) != 1 or not kinds <= {Point, Vector, Covector}:
+            names = ", ".join(_name(part) for part in parts)
+            raise KindError(f"join({names}): the parts of one element are of one kind, all points, say")
+        if tuple(part.space for part in parts) != self.factors:
+            names = ", ".join(repr(part.space) for part in parts)
+            raise SpaceError(f"join: {self} needs an element of each of its factors in order; got elements of {names}")
+        batch = torch.broadcast_shapes(*(part.batch for part in parts))
+        return kinds.pop()(self, torch.cat([part._x.expand(*batch, -1) for part in parts], -1))
+
+
+Space: TypeAlias = AffineSpace | AffineMaps | Product
+
+
+def power(space: AffineSpace, count: int) -> Product:
+    """A^count, such as a patch of activations; one basis of A serves all its places (2.2.3, eq. 2.12)."""
+    return Product((space,) * count)
+
+
+# Refusals --------------------------------------------------------------------------------------------------------
+
+Number: TypeAlias = "float | int | np.number[Any] | Tensor"
+
+_TWO_STEPS = (
+    "A covector eats directions and is none; a metric makes it one. Write point - lr * g.sharp(dh), or, if you mean "
+    "the basis you are in, point - lr * euclidean(basis).sharp(dh)."
+)
+_NO_ORIGIN = (
+    "a multiple of a point depends on where the origin is. Choose one and write origin + c * (point - origin), or use "
+    "affine_combination."
+)
+_NEEDS_METRIC = "covectors and vectors of one space are only paired: {pair}. A metric turns one into the other: "
+_ADD = {
+    ("Point", "Point"): "the sum of two points depends on where the origin is. Write q - p for the vector from p to q, "
+    "or affine_combination([0.5, 0.5], [p, q]) for the midpoint.",
+    ("Point", "Covector"): _TWO_STEPS,
+    ("Vector", "Covector"): "a vector and a covector change oppositely under a change of basis, so their sum would be "
+    "another one in every basis. Write v + g.sharp(dh) for a vector, or g.flat(v) + dh for a covector.",
+    ("Point", "number"): "a number has no direction. Write point + c * v with a vector v.",
+    ("Vector", "number"): "a number has no direction. Write v + c * u with a vector u.",
+    ("Covector", "number"): "a number is no covector. Write phi(v) + c, which adds numbers.",
+}
+_REASON: dict[tuple[str, str, str], str] = {
+    ("-", "Point", "Covector"): _TWO_STEPS,
+    ("-", "Vector", "Point"): "a point cannot be taken from a vector. Write p - q for a vector, or p - v for a point.",
+    ("*", "Vector", "Vector"): "vectors have no product without a metric. Write g(u, v).",
+    ("*", "Covector", "Covector"): "covectors have no product without a metric. Write g(g.sharp(a), g.sharp(b)).",
+    ("*", "Covector", "Vector"): "a covector is applied to a vector. Write phi(v).",
+    ("/", "Vector", "Vector"): "vectors cannot be divided. Write g(u, v) / g(v, v) with a metric g.",
+}
+for (_a, _b), _text in _ADD.items():
+    for _pair in {(_a, _b), (_b, _a)}:
+        _REASON["+", *_pair] = _text
+        if _pair[0] != _pair[1]:
+            _REASON.setdefault(("-", *_pair), _text)
+_REASON["*", "Vector", "Covector"] = _REASON["*", "Covector", "Vector"]
+
+
+def _name(x: object) -> str:
+    """The kind of anything, as error messages put it."""
+    if isinstance(x, _Element):
+        return type(x).__name__
+    if _is_number(x):
+        return "number"
+    if isinstance(x, Tensor | np.ndarray):
+        return f"{type(x).__name__} of shape {tuple(x.shape)}"
+    return type(x).__name__
+
+
+def _is_number(x: object) -> bool:
+    """A real number: Python's, numpy's, or a 0-dimensional array. Booleans and complex numbers are none."""
+    if isinstance(x, Tensor):
+        return x.dim() == 0 and not x.dtype.is_complex and x.dtype != torch.bool
+    if isinstance(x, np.ndarray):
+        return x.ndim == 0 and x.dtype.kind in "iuf"
+    return isinstance(x, numbers.Real) and not isinstance(x, bool | np.bool_)
+
+
+def _number(c: Any) -> Any:
+    """A number as torch wants it."""
+    return c if isinstance(c, Tensor) else float(c)
+
+
+def _refuse(op: str, left: object, right: object) -> NoReturn:
+    a, b = _name(left), _name(right)
+    reason = _REASON.get((op, a, b))
+    if reason is None:
+        kinds = {type(x).__name__ for x in (left, right) if isinstance(x, _Element)}
+        strange = next((x for x in (left, right) if not isinstance(x, _Element) and not _is_number(x)), None)
+        if strange is not None:
+            reason = (
+                f"{_name(strange)} holds numbers of some basis, and an element has none. Say which: "
+                "basis.point(x), basis.vector(x) or basis.covector(x) makes an element, basis[x] makes numbers."
+                if isinstance(strange, Tensor | np.ndarray | Sequence)
+                else f"a {_name(strange)} has no meaning here. Numbers are real and have no axes."
+            )
+        elif kinds == {"Point"} or (op in "*/" and "Point" in kinds):
+            reason = _NO_ORIGIN
+        elif op == "/":
+            reason = "only a vector or a covector can be divided, and only by a number."
+        else:
+            reason = "this has no meaning in any basis. If you mean the numbers of one, write basis[x]."
+    raise KindError(_wrap(f"{a} {op} {b}: {reason}"))
+
+
+def _wrap(message: str) -> str:
+    return textwrap.fill(message, 118, break_on_hyphens=False, break_long_words=False)
+
+
+# Elements --------------------------------------------------------------------------------------------------------
+
+
+class _Element:
+    """What points, vectors and covectors share: a space, and numbers in a frame of it that are nobody's business."""
+
+    __slots__ = ("_x", "space")
+    __array_ufunc__ = None  # numpy hands its operators over to ours
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, space: Space, x: Tensor):
+        self.space = space
+        self._x = x  # (*batch, dimension), in the reference frame
+
+    @property
+    def batch(self) -> torch.Size:
+        """The leading dimensions: () for one element, (n,) for n of them."""
+        return self._x.shape[:-1]
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """The components of an element of a product, each an element of its factor."""
+        if not isinstance(self.space, Product):
+            raise SpaceError(f"{self.space} is not a product, so its elements have no parts")
+        return tuple(type(self)(space, x) for space, x in zip(self.space.factors, self.space._split(self._x)))
+
+    def at(self, index: Any) -> Any:
+        """One or several of a batch: `points.at(3)`, `points.at(slice(10))`, `points.at(indices)`."""
+        if not self.batch:
+            raise SpaceError(f"{self!r} is one element and no batch, so there is nothing to choose from")
+        return type(self)(self.space, self._x[index])
+
+    def __repr__(self) -> str:
+        batch = f"{' x '.join(map(str, self.batch))} of them" if self.batch else ""
+        plural = f"{type(self).__name__}s" if batch else type(self).__name__
+        noun = f"<{plural} of {self.space}" if isinstance(self, Point) else f"<{plural} on {self.space}"
+        shape = f"dimension {self.space.dimension}"
+        if isinstance(self.space, AffineMaps):
+            shape = f"shape ({self.space.target.dimension}, {self.space.source.dimension} + 1)"
+        return f"{noun}, {shape}{', ' + batch if batch else ''}>"
+
+    # What has no meaning, said in words
+
+    def _leak(self, what: str) -> NoReturn:
+        raise KindError(
+            f"{what} of a {type(self).__name__}: it has no numbers of its own. Choose a basis: basis[{_letter(self)}]"
+        )
+
+    def __array__(self, *_: Any, **__: Any) -> Never:
+        self._leak("an array")
+
+    def __iter__(self) -> Never:
+        self._leak("a list")
+
+    def __len__(self) -> Never:
+        self._leak("the length")
+
+    def __getitem__(self, _: Never) -> Never:
+        self._leak("an entry")
+
+    def __float__(self) -> Never:
+        self._leak("the value")
+
+    __int__ = __complex__ = __index__ = __float__
+
+    def __bool__(self) -> Never:
+        self._leak("the truth")
+
+    def __abs__(self) -> Never:
+        raise KindError(f"abs of a {type(self).__name__}: a length needs a metric. Write g.norm(v)")
+
+    def __eq__(self, other: object) -> Never:
+        raise KindError(
+            f"{_name(self)} == {_name(other)}: equal up to which rounding, measured in what? Choose a basis and compare "
+            "numbers, torch.equal(basis[x], basis[y]), or a metric, g.norm(x - y) < tolerance"
+        )
+
+    def __ne__(self, other: object) -> Never:
+        self.__eq__(other)
+
+    def __lt__(self, other: Never) -> Never:
+        raise KindError(f"{_name(self)} < {_name(other)}: elements of a space have no order. Compare numbers: g.norm(v)")
+
+    __le__ = __gt__ = __ge__ = __lt__
+
+    def __matmul__(self, other: Never) -> Never:
+        _refuse("@", self, other)
+
+    def __rmatmul__(self, other: Never) -> Never:
+        _refuse("@", other, self)
+
+    def __pow__(self, other: Never) -> Never:
+        _refuse("**", self, other)
+
+    def __rpow__(self, other: Never) -> Never:
+        _refuse("**", other, self)
+
+    def __floordiv__(self, other: Never) -> Never:
+        _refuse("//", self, other)
+
+    def __rfloordiv__(self, other: Never) -> Never:
+        _refuse("//", other, self)
+
+    def __mod__(self, other: Never) -> Never:
+        _refuse("%", self, other)
+
+    def __rmod__(self, other: Never) -> Never:
+        _refuse("%", other, self)
+
+    def __rtruediv__(self, other: Never) -> Never:
+        _refuse("/", other, self)
+
+    # What every kind needs of another element
+
+    def _same(self, op: str, other: _Element) -> None:
+        if self.space != other.space:
+            raise SpaceError(
+                f"{_name(self)} {op} {_name(other)}: one belongs to {self.space}{_which(self.space, other.space)}, the "
+                f"other to {other.space}; elements of different spaces cannot be combined"
+            )
+        try:
+            torch.broadcast_shapes(self.batch, other.batch)
+        except RuntimeError:
+            raise SpaceError(
+                f"{_name(self)} {op} {_name(other)}: a batch of {tuple(self.batch)} does not go with a batch of "
+                f"{tuple(other.batch)}"
+            ) from None
+
+
+def _letter(x: _Element) -> str:
+    return {"Point": "point", "Vector": "v", "Covector": "dh"}[type(x).__name__]
+
+
+def _which(a: Space, b: Space) -> str:
+    return " (another space of the same name)" if repr(a) == repr(b) else ""
+
+
+class Point(_Element):
+    """A point of an affine space. A point of `AffineMaps(A, Z)` is a map: it can be applied to points of A."""
+
+    __slots__ = ()
+
+    @overload
+    def __sub__(self, other: Point) -> Vector: ...
+    @overload
+    def __sub__(self, other: Vector) -> Point: ...
+    def __sub__(self, other: Any) -> Any:
+        if isinstance(other, Point):
+            self._same("-", other)
+            return Vector(self.space, self._x - other._x)
+        if isinstance(other, Vector):
+            self._same("-", other)
+            return Point(self.space, self._x - other._x)
+        _refuse("-", self, other)
+
+    def __rsub__(self, other: Never) -> Never:
+        _refuse("-", other, self)
+
+    def __add__(self, other: Vector) -> Point:
+        if isinstance(other, Vector):
+            self._same("+", other)
+            return Point(self.space, self._x + other._x)
+        _refuse("+", self, other)
+
+    def __radd__(self, other: Never) -> Never:
+        _refuse("+", other, self)
+
+    def __mul__(self, other: Never) -> Never:
+        _refuse("*", self, other)
+
+    def __rmul__(self, other: Never) -> Never:
+        _refuse("*", other, self)
+
+    def __truediv__(self, other: Never) -> Never:
+        _refuse("/", self, other)
+
+    def __neg__(self) -> Never:
+        raise KindError(f"-Point: {_NO_ORIGIN}")
+
+    def __pos__(self) -> Never:
+        raise KindError(f"+Point: {_NO_ORIGIN}")
+
+    @overload
+    def __call__(self, other: Point) -> Point: ...
+    @overload
+    def __call__(self, other: Vector) -> Vector: ...
+    def __call__(self, other: Any) -> Any:
+        """zeta = omega(alpha), eq. 3.1; of a vector, the linear part of omega."""
+        return _apply(self, other)
+
+
+class Vector(_Element):
+    """A tangent vector: the difference of two points, a direction with a length in every metric."""
+
+    __slots__ = ()
+
+    @overload
+    def __add__(self, other: Vector) -> Vector: ...
+    @overload
+    def __add__(self, other: Point) -> Point: ...
+    def __add__(self, other: Any) -> Any:
+        if isinstance(other, Vector | Point):
+            self._same("+", other)
+            return type(other)(self.space, self._x + other._x)
+        _refuse("+", self, other)
+
+    def __radd__(self, other: Never) -> Never:
+        _refuse("+", other, self)
+
+    def __sub__(self, other: Vector) -> Vector:
+        if isinstance(other, Vector):
+            self._same("-", other)
+            return Vector(self.space, self._x - other._x)
+        _refuse("-", self, other)
+
+    def __rsub__(self, other: Never) -> Never:
+        _refuse("-", other, self)
+
+    def __mul__(self, other: Number) -> Vector:
+        if _is_number(other):
+            return Vector(self.space, _number(other) * self._x)
+        _refuse("*", self, other)
+
+    def __rmul__(self, other: Number) -> Vector:
+        if _is_number(other):
+            return Vector(self.space, _number(other) * self._x)
+        _refuse("*", other, self)
+
+    def __truediv__(self, other: Number) -> Vector:
+        if _is_number(other):
+            return Vector(self.space, self._x / _number(other))
+        _refuse("/", self, other)
+
+    def __neg__(self) -> Vector:
+        return Vector(self.space, -self._x)
+
+    def __pos__(self) -> Vector:
+        return self
+
+    def __call__(self, other: Point) -> Vector:
+        """On `AffineMaps(A, Z)`: the push-forward along the evaluation at a point of A, a vector on Z (3.4)."""
+        return _apply(self, other)
+
+
+class Covector(_Element):
+    """A linear function of vectors, such as the differential dh of an objective; `dh(v)` is a number."""
+
+    __slots__ = ()
+
+    def __call__(self, other: Vector) -> Tensor:
+        """phi(v), of shape (*batch): the same number in every basis."""
+        if not isinstance(other, Vector):
+            say = {
+                Point: "a covector eats vectors. Write dh(p - q) with the difference of two points.",
+                Covector: "a covector eats vectors. Turn one into a vector with a metric: a(g.sharp(b)).",
+            }.get(type(other), "a covector eats vectors. Make one: basis.vector(x).")
+            raise KindError(f"Covector({_name(other)}): {say}")
+        self._same("applied to", other)
+        return (self._x * other._x).sum(-1)
+
+    def __add__(self, other: Covector) -> Covector:
+        if isinstance(other, Covector):
+            self._same("+", other)
+            return Covector(self.space, self._x + other._x)
+        _refuse("+", self, other)
+
+    def __radd__(self, other: Never) -> Never:
+        _refuse("+", other, self)
+
+    def __sub__(self, other: Covector) -> Covector:
+        if isinstance(other, Covector):
+            self._same("-", other)
+            return Covector(self.space, self._x - other._x)
+        _refuse("-", self, other)
+
+    def __rsub__(self, other: Never) -> Never:
+        _refuse("-", other, self)
+
+    def __mul__(self, other: Number) -> Covector:
+        if _is_number(other):
+            return Covector(self.space, _number(other) * self._x)
+        _refuse("*", self, other)
+
+    def __rmul__(self, other: Number) -> Covector:
+        if _is_number(other):
+            return Covector(self.space, _number(other) * self._x)
+        _refuse("*", other, self)
+
+    def __truediv__(self, other: Number) -> Covector:
+        if _is_number(other):
+            return Covector(self.space, self._x / _number(other))
+        _refuse("/", self, other)
+
+    def __neg__(self) -> Covector:
+        return Covector(self.space, -self._x)
+
+    def __pos__(self) -> Covector:
+        return self
+
+
+def _bar(x: Tensor) -> Tensor:
+    return torch.cat([x, torch.ones_like(x[..., :1])], -1) if x.shape[-1] else x.new_ones(*x.shape[:-1], 1)
+
+
+def _apply(omega: _Element, alpha: Any) -> Any:
+    """A map on a point or a vector of its source; a change of a map, on a point."""
+    maps = omega.space
+    if not isinstance(maps, AffineMaps):
+        raise KindError(f"{omega!r} is no map; only elements of AffineMaps(A, Z) can be applied")
+    if not isinstance(alpha, Point) and not (isinstance(omega, Point) and isinstance(alpha, Vector)):
+        raise KindError(f"{_name(omega)} of {maps} applied to a {_name(alpha)}: it takes points of {maps.source}")
+    if alpha.space != maps.source:
+        raise SpaceError(f"a map from {maps.source} was applied to an element of {alpha.space}")
+    W = omega._x.unflatten(-1, (maps.target.dimension, maps.source.dimension + 1))
+    abar = _bar(alpha._x) if isinstance(alpha, Point) else torch.cat([alpha._x, torch.zeros_like(alpha._x[..., :1])], -1)
+    z = abar @ W.mT if W.dim() == 2 else (W @ abar[..., None])[..., 0]
+    return (Point if isinstance(omega, Point) and isinstance(alpha, Point) else Vector)(maps.target, z)
+
+
+def affine_combination(weights: Sequence[float] | Tensor, points: Sequence[Point] | Point) -> Point:
+    """The sum of w_i p_i, which is a point of no particular basis if the weights sum to 1: means, centroids, averages.
+
+    `points` is a sequence of points, or a batch of n of them; other weights raise `KindError`.
+    """
+    w = torch.as_tensor(weights, dtype=torch.float64)
+    if isinstance(points, Point):
+        space, x = points.space, points._x
+    else:
+        points = list(points)
+        if not points or not all(isinstance(p, Point) for p in points):
+            raise KindError("affine_combination: a sequence of one or more points is wanted")
+        for p in points[1:]:
+            points[0]._same("+", p)
+        space, x = points[0].space, torch.stack([p._x for p in points])
+    if w.dim() != 1 or x.dim() < 2 or len(w) != len(x):
+        raise SpaceError(f"affine_combination: weights of shape {tuple(w.shape)} for {len(x)} points")
+    if not math.isclose(float(w.sum()), 1.0, rel_tol=0, abs_tol=1e-12 * max(1.0, float(w.abs().sum()))):
+        raise KindError(
+            f"affine_combination: the weights sum to {float(w.sum()):.6g}, so the result depends on where the origin is. "
+            "Divide them by their sum, or write origin + the sum of w_i * (p_i - origin)"
+        )
+    return Point(space, torch.tensordot(w, x, 1))
+
+
+# Differentials and push-forwards ---------------------------------------------------------------------------------
+
+
+def differential(f: Callable[[Point], Tensor], p: Point) -> Covector:
+    """df at p, the covector of the first-order change of a number f (2.2.4), by reverse-mode differentiation."""
+    if not isinstance(p, Point) or p.batch:
+        raise KindError(f"differential(f, p): p is one point of the space on which f is defined; got {p!r}")
+    x = p._x.detach().requires_grad_()
+    value = f(Point(p.space, x))
+    if not isinstance(value, Tensor) or value.dim():
+        raise KindError(f"differential(f, p): f returns one number; it returned a {_name(value)}")
+    (gradient,) = torch.autograd.grad(value, x, materialize_grads=True)
+    return Covector(p.space, gradient)
+
+
+def pushforward(phi: Callable[[Point], Point], p: Point, v: Vector) -> Vector:
+    """phi_* v at p: where a small step v lands (2.2.4), by forward-mode differentiation. On batches, datum by datum."""
+    if not isinstance(p, Point) or not isinstance(v, Vector):
+        raise KindError(f"pushforward(phi, p, v): a point and a vector at it are wanted; got {_name(p)} and {_name(v)}")
+    p._same("and", v)
+    space: list[Space] = []
+
+    def on_frames(x: Tensor) -> Tensor:
+        q = phi(Point(p.space, x))
+        if not isinstance(q, Point):
+            raise KindError(f"pushforward(phi, p, v): phi leads from points to points; it returned a {_name(q)}")
+        space.append(q.space)
+        return q._x
+
+    x, dx = torch.broadcast_tensors(p._x, v._x)
+    _, dy = torch.func.jvp(on_frames, (x,), (dx,))
+    return Vector(space[-1], dy)
+
+
+def _jacobian(phi: Callable[[Point], Point], p: Point) -> tuple[Space, Tensor]:
+    """The push-forwards of all frame directions at p: (dimension of p's space, *batch, dimension of phi(p)'s)."""
+    directions = torch.eye(p.space.dimension, dtype=torch.float64)
+    space: list[Space] = []
+
+    def push(direction: Tensor) -> Tensor:
+        w = pushforward(phi, p, Vector(p.space, direction.expand(p._x.shape)))
+        space.append(w.space)
+        return w._x
+
+    J = torch.func.vmap(push)(directions)
+    return space[-1], J
