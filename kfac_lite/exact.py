@@ -104,10 +104,10 @@ def solve(A: Tensor, B: Tensor) -> Tensor:
         if not len(candidates):
             raise torch.linalg.LinAlgError(f"a singular matrix of residues: column {k} depends on those before it")
         pivot = k + int(candidates[0])
-        row = M[pivot] * pow(int(M[pivot, k]), -1, P) % P
+        row = M[pivot, k + 1 :] * pow(int(M[pivot, k]), -1, P) % P
         M[pivot] = M[k]
-        M = (M - M[:, k, None] * row) % P
-        M[k] = row
+        M[:, k + 1 :] = (M[:, k + 1 :] - M[:, k, None] * row) % P
+        M[k, k + 1 :] = row
     return M[:, n:]
 
 
