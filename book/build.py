@@ -69,7 +69,9 @@ def npm() -> None:
                 cli = home / "node_modules/npm/bin/npm-cli.js"  # Windows
             environ = {**os.environ, "npm_config_cache": str(CACHE / "npm"), "NO_UPDATE_NOTIFIER": "1"}
             stamp.unlink(missing_ok=True)
-            if subprocess.run([node, cli, "ci", "--loglevel=error"], cwd=BOOK, env=environ).returncode:
+            if subprocess.run(
+                [node, "--use-system-ca", cli, "ci", "--loglevel=error"], cwd=BOOK, env=environ
+            ).returncode:
                 sys.exit("npm could not fetch what book/package-lock.json names. Is there a network? Then run again.")
             stamp.write_text(key, encoding="utf-8")
         if changed(MATHJAX / ".made", key):

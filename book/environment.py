@@ -148,6 +148,9 @@ def make() -> None:
         if not anew:
             stamp({**new, "packages": "not yet"})
         sys.exit(str(refusal))
+    for path in VENV.glob("[Ll]ib/**/site-packages/*kfac_lite.pth"):
+        # Python reads this file in the locale's encoding: under LC_ALL=C a folder named büch would stop it.
+        path.write_text(os.path.relpath(ROOT, path.parent) + "\n", encoding="ascii")
     stamp(new)
 
 
