@@ -51,8 +51,12 @@ def isolate() -> None:
         JUPYTER_PLATFORM_DIRS="1",
         JUPYTER_PREFER_ENV_PATH="1",
     )
-    for name in ("ipython", "matplotlib", "jupyter/config", "jupyter/data", "jupyter/runtime"):
+    for name in ("ipython/profile_default", "matplotlib", "jupyter/config", "jupyter/data", "jupyter/runtime"):
         (CACHE / name).mkdir(parents=True, exist_ok=True)
+    # Errors only: a kernel warns at each start that it talks over TCP, which here never leaves the machine.
+    kernel = CACHE / "ipython" / "profile_default" / "ipython_kernel_config.py"
+    if not kernel.exists():
+        kernel.write_text("get_config().IPKernelApp.log_level = 40\n", encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -115,12 +119,14 @@ class Refused(Exception):
     """pip stopped in good order: what was installed before is whole."""
 
 
-def pip(*arguments: str) -> None:
+def pip(*arguments: str, aloud: bool) -> None:
     log = CACHE / "pip.log"
     log.unlink(missing_ok=True)
     environ = {name: value for name, value in os.environ.items() if name not in ("PIP_TARGET", "PIP_PREFIX")}
     environ.update(PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0", PIP_DISABLE_PIP_VERSION_CHECK="1")
     command = [PYTHON, "-m", "pip", "install", "--log", log, "--constraint", "constraints.txt", *arguments]
+    if not aloud:
+        command.append("--quiet")
     if subprocess.run(command, cwd=ROOT, env=environ).returncode:
         raise Refused(why_not(log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""))
 
@@ -132,18 +138,21 @@ def make() -> None:
     # An environment without its stamp is half-made, and one with another interpreter or folder is another one.
     anew = not PYTHON.exists() or any(old.get(key) != new[key] for key in ("python", "base", "folder"))
     if anew:
-        print("Making the environment in .venv: the first time this takes some minutes, most of them for torch.")
+        print(
+            "Making the environment in .venv: the first time this takes some minutes, most of them for torch.",
+            flush=True,
+        )
         shutil.rmtree(VENV, ignore_errors=True)
         base = getattr(sys, "_base_executable", sys.executable)
         if subprocess.run([base, "-m", "venv", VENV], cwd=ROOT).returncode:
             sys.exit(f"{base} could not make an environment: does it have its venv module?")
     else:
-        print("The packages that are asked for have changed: bringing .venv up to date.")
+        print("The packages that are asked for have changed: bringing .venv up to date.", flush=True)
     # While pip works there is no stamp: an environment that was cut off here is made anew.
     STAMP.unlink(missing_ok=True)
     try:
-        pip("hatchling", "editables")
-        pip("--no-build-isolation", "--editable", ".[book,dev]")
+        pip("hatchling", "editables", aloud=False)
+        pip("--no-build-isolation", "--editable", ".[book,dev]", aloud=anew and sys.stdout.isatty())
     except Refused as refusal:
         if not anew:
             stamp({**new, "packages": "not yet"})

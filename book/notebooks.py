@@ -88,6 +88,10 @@ def normalised(notebook: Node) -> Node:
         if cell["cell_type"] == "code":
             ran = bool(source.strip())
             count += ran
+            if source.rstrip().endswith(";"):
+                raise NotebookError(
+                    f"cell [{count}] ends with ';', which nbval does not heed: assign the value instead"
+                )
             normal["execution_count"] = count if ran else None
             normal["outputs"] = normal_outputs(cell["outputs"], count) if ran else []
         cells.append(normal)

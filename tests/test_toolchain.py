@@ -197,6 +197,12 @@ def test_a_notebook_may_not_hold_warnings_or_addresses(output: dict, message: st
         notebooks.normalised({"cells": [code("f()", output, count=1)], "metadata": {}})
 
 
+def test_a_cell_may_not_end_with_a_semicolon():
+    """IPython hides such a value only where it keeps a history, which nbval does not: the two runs would differ."""
+    with pytest.raises(notebooks.NotebookError, match="ends with ';'"):
+        notebooks.normalised({"cells": [code("ax.plot(x);", count=1)], "metadata": {}})
+
+
 @pytest.mark.parametrize("path", tracked("chapters/*.ipynb"), ids=lambda path: path.name)
 def test_a_committed_chapter_is_normalised(path: Path):
     text = path.read_text(encoding="utf-8")
