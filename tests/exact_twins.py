@@ -1,4 +1,4 @@
-"""One network in many bases, over the field: what the exact tests share. All draws are floats, then taken over exactly."""
+"""One network in many bases, over the field: what the exact tests share. Draws are floats, taken over exactly."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple

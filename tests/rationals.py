@@ -28,7 +28,8 @@ class Rationals(np.ndarray):
 
 
 def rationals(array: Any) -> Rationals:
-    return np.asarray(fractions(np.array(array, dtype=object))).view(Rationals)
+    """The Fractions that a float tensor or an array of numbers stores."""
+    return np.asarray(fractions(np.asarray(array))).view(Rationals)
 
 
 def solve(A: Rationals, B: Rationals) -> Rationals:
