@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 from torch import Tensor
+from torch.linalg import LinAlgError  # pyright: ignore[reportAttributeAccessIssue]
 
 __all__ = ["LONGEST_SUM", "P", "Residues", "residue", "residues"]
 
@@ -53,8 +54,8 @@ def residue(number: float | Fraction) -> int:
     return int(n) * pow(int(d), -1, P) % P
 
 
-def residues(array: Any) -> Residues:
-    """The residues of a tensor, an array, nested lists of ints, floats and Fractions, or a number; of the same shape.
+def residues(array: Any) -> Any:  # Residues; Any, because to a type checker torch functions take Tensors only
+    """The `Residues` of a tensor, an array, nested lists of ints, floats and Fractions, or a number; of the same shape.
 
     Raises what `residue` raises, entry by entry.
     """
@@ -102,7 +103,7 @@ def solve(A: Tensor, B: Tensor) -> Tensor:
     for k in range(n):
         candidates = M[k:, k].nonzero()
         if not len(candidates):
-            raise torch.linalg.LinAlgError(f"a singular matrix of residues: column {k} depends on those before it")
+            raise LinAlgError(f"a singular matrix of residues: column {k} depends on those before it")
         pivot = k + int(candidates[0])
         row = M[pivot, k + 1 :] * pow(int(M[pivot, k]), -1, P) % P
         M[pivot] = M[k]

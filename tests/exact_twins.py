@@ -15,8 +15,8 @@ torch.set_num_threads(1)
 class Bases(NamedTuple):
     """(Omega, gamma) of the inputs, then (Omega, gamma, Phi, tau) of every layer, float64."""
 
-    inputs: tuple[Tensor, Tensor]
-    layers: list[tuple[Tensor, Tensor, Tensor, Tensor]]
+    inputs: tuple[Tensor, ...]
+    layers: list[tuple[Tensor, ...]]
 
 
 class Problem(NamedTuple):

@@ -16,7 +16,8 @@ fractions = np.vectorize(Fraction, otypes=[object])
 class Rationals(np.ndarray):
     """A numpy array of Fractions: operators, `sum`, `reshape`, `mT` and `diagonal` are numpy's own."""
 
-    def flatten(self, start: int = 0) -> Any:  # torch's meaning, from dimension `start` on
+    def flatten(self, start: int = 0) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Torch's: from dimension `start` on."""
         return self.reshape(*self.shape[:start], -1)
 
     def diag(self) -> Any:

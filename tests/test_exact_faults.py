@@ -5,6 +5,7 @@ holds for the wrong update as well. So equality of twins alone is no proof that 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -82,7 +83,9 @@ def curvature_and_steps_are_dense() -> bool:
     t, w = float_problem()
     eta, zs, bars = by_definition(t, w)
     Dz = [torch.autograd.grad(eta[:, k].sum(), zs, retain_graph=True) for k in range(2)]  # of class k, by layer (n, m)
-    F, A, G = 0, [0, 0], [0, 0]
+    F: Any = 0
+    A: list[Any] = [0, 0]  # by layer
+    G: list[Any] = [0, 0]
     for n in range(DATA):
         for k in range(2):
             score = torch.cat([(Dz[k][i][n][None, :] * bars[i][n][:, None]).reshape(-1) for i in range(2)])
@@ -94,10 +97,10 @@ def curvature_and_steps_are_dense() -> bool:
     right = right and close([mlp.fisher(t.net, w, t.x).detach()], [F.detach()])
 
     W, D = problem().w[0], torch.ones(2, 3, dtype=torch.float64)  # (2, 3)
-    A, G = A[0].detach(), G[0]
-    block = torch.einsum("jl,ik->ijkl", A, G).reshape(6, 6)  # of W's entries row by row
+    A_1, G_1 = A[0].detach(), G[0]
+    block = torch.einsum("jl,ik->ijkl", A_1, G_1).reshape(6, 6)  # of W's entries row by row
     damped = block + 0.1 * torch.eye(6, dtype=torch.float64)
-    steps = [updates.kfac([W], [D], [(A, G)], 1.0)[0], updates.kfac_damped([W], [D], [(A, G)], 1.0, 0.1)[0]]
+    steps = [updates.kfac([W], [D], [(A_1, G_1)], 1.0)[0], updates.kfac_damped([W], [D], [(A_1, G_1)], 1.0, 0.1)[0]]
     truth = [W - torch.linalg.solve(B, D.reshape(6, 1)).reshape(2, 3) for B in (block, damped)]
     return right and close(steps, truth)
 

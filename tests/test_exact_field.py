@@ -3,12 +3,14 @@
 import math
 import re
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from torch.linalg import LinAlgError  # pyright: ignore[reportAttributeAccessIssue]
 
 from kfac_lite.exact import LONGEST_SUM, P, Residues, residue, residues
 
@@ -26,12 +28,12 @@ def vectors(count: int):
     return st.lists(row, min_size=1, max_size=6).map(lambda rows: [residues(list(v)) for v in zip(*rows, strict=True)])
 
 
-def matrix(rows: int, columns: int, entries=entry):
+def matrix(rows: int, columns: int, entries: st.SearchStrategy = entry):
     row = st.lists(entries, min_size=columns, max_size=columns)
     return st.lists(row, min_size=rows, max_size=rows)
 
 
-def same(a: Residues, b: Residues) -> bool:
+def same(a: Any, b: Any) -> bool:
     return a.shape == b.shape and torch.equal(a, b)
 
 
@@ -86,12 +88,12 @@ def test_matmul_says_what_python_integers_say(m, n, k, data):
 
 
 def test_the_longest_sum_of_the_largest_products_is_right_and_a_longer_one_refused():
-    largest = Residues(torch.full((LONGEST_SUM + 1,), P - 1))  # -1, whose square is 1
+    largest: Any = Residues(torch.full((LONGEST_SUM + 1,), P - 1))  # -1, whose square is 1
     fits = largest[1:]
     assert int((fits @ fits).r) == LONGEST_SUM
     assert (LONGEST_SUM * (2**16 - 1) + 2**16) * (P - 1) < 2**63 < (LONGEST_SUM * (2**16 - 1) + 2**17) * P
     with pytest.raises(OverflowError, match=f"@ over {LONGEST_SUM + 1} terms may leave 64 bits: add up parts"):
-        largest @ largest
+        _ = largest @ largest
 
 
 # Linear algebra and the moving of entries, beside Fractions ----------------------------------------------------------
@@ -108,7 +110,7 @@ def test_solve_and_inv_undo_the_product_and_agree_with_fractions(n, data):
     R = residues(A)
     try:
         inverse = torch.linalg.inv(R)
-    except torch.linalg.LinAlgError:
+    except LinAlgError:
         assert round(np.linalg.det(A.astype(float))) == 0
         return
     assert same(torch.linalg.solve(R, residues(A @ X)), residues(X))
@@ -218,10 +220,10 @@ REFUSED = {
     "0 ** -1": (lambda: residues([0]) ** -1, ZeroDivisionError, "division of residues by an entry that is 0"),
     "singular": (
         lambda: torch.linalg.solve(residues([[1, 2], [0.5, 1]]), X),
-        torch.linalg.LinAlgError,
+        LinAlgError,
         "a singular matrix of residues: column 1 depends on those before it",
     ),
-    "singular inv": (lambda: torch.linalg.inv(X * 0), torch.linalg.LinAlgError, "column 0 depends on those before it"),
+    "singular inv": (lambda: torch.linalg.inv(X * 0), LinAlgError, "column 0 depends on those before it"),
     "shapes": (
         lambda: torch.linalg.solve(X, X[0]),
         ValueError,

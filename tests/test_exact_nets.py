@@ -3,10 +3,12 @@
 from fractions import Fraction
 from functools import cache
 from itertools import count, pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.linalg import LinAlgError  # pyright: ignore[reportAttributeAccessIssue]
 
 from kfac_lite.coordinates import mlp, updates
 from kfac_lite.exact import residues
@@ -33,12 +35,12 @@ def singular(problem: Problem) -> bool:
     t = Twin(problem, home(sizes_of(problem.w)))
     try:
         return not [torch.linalg.inv(block) for pair in mlp.factors(t.net, t.w, t.x) for block in pair]
-    except torch.linalg.LinAlgError:
+    except LinAlgError:
         return True
 
 
 @cache
-def draws(unit: str, depth: int, accept: int = 2) -> tuple[list[tuple[int, Problem]], int]:
+def draws(unit: str, depth: int, accept: int) -> tuple[list[tuple[int, Problem]], int]:
     """The first draws that are not singular, with their seeds, and how many were rejected on the way."""
     accepted, rejected = [], 0
     for seed in count(1000 * depth):
@@ -66,7 +68,7 @@ def equal_at_the_end(problem: Problem, bases: Bases, update, steps: int) -> bool
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("unit", UNITS)
 def test_theorem_2_1_exactly_on_random_nets(unit, depth):
-    for seed, problem in draws(unit, depth)[0]:
+    for seed, problem in draws(unit, depth, accept=2 if depth < 4 else 1)[0]:
         bases = skewed(sizes_of(problem.w), 1 + seed % 100, seed)
         assert equal_at_the_end(problem, bases, updates.kfac, STEPS)
         assert not equal_at_the_end(problem, bases, updates.sgd, 1)
@@ -94,12 +96,12 @@ def test_with_quadratic_units_the_fisher_is_singular(sizes, data):
     """(c u)^2 = c^2 u^2: scale the weights into a unit, undo it behind, and the function stays: a null direction."""
     problem = draw("square", sizes, data, seed=3)
     t = Twin(problem, home(sizes))
-    with pytest.raises(torch.linalg.LinAlgError, match="depends on those before it"):
+    with pytest.raises(LinAlgError, match="depends on those before it"):
         list(t.run(updates.natural_gradient_textbook, 1))
     F = mlp.fisher(t.net, t.w, t.x)
     W, V = t.w[:2]
     scaled = [torch.cat([W[:1], W[1:] * 0]), torch.cat([V[:, :1] * -2, V[:, 1:] * 0], 1)]
-    null = torch.cat([updates.vec(direction) for direction in (scaled + [W * 0 for W in t.w[2:]])])
+    null: Any = torch.cat([updates.vec(direction) for direction in (scaled + [W * 0 for W in t.w[2:]])])
     assert not null.r.eq(0).all() and not (F @ null[:, None]).r.any()
 
 
