@@ -14,6 +14,7 @@ one of a product; eq. 2.12 and 3.3 are what these come to, and stand nowhere as 
 from __future__ import annotations
 
 import os
+import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,21 +38,36 @@ def _array(x: Any, shape: tuple[int, ...], what: str) -> Tensor:
     """Numbers for an element: float64, finite, the right shape behind any leading dimensions; or a clear error."""
     if isinstance(x, _Element):
         raise KindError(f"{what}: got a {_name(x)}, which is an element already; numbers are wanted")
-    try:
-        x = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
-    except (TypeError, ValueError) as error:
-        raise KindError(f"{what}: {_name(x)} is no array of numbers ({error})") from None
+    given = x
+    if not isinstance(x, Tensor):
+        try:
+            x = np.asarray(x)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise KindError(f"{what}: {_name(given)} is no array of numbers ({error})") from None
+        if x.dtype.kind not in "biufc":
+            raise KindError(f"{what}: {_name(given)} is no array of numbers")
+        if x.dtype.newbyteorder("=") == np.float64:
+            x = torch.from_numpy(np.array(x, np.float64, order="C"))  # torch takes no strides below 0, no foreign bytes
     if x.dtype != torch.float64:
         name = str(x.dtype).removeprefix("torch.")
-        write = "the real numbers you mean" if x.dtype.is_complex or x.dtype == torch.bool else "x.astype(float) (numpy) "
-        write += "" if write.startswith("the") else "or x.double() (torch)"
+        if "complex" in name or name == "bool":
+            write = "the real numbers that you mean"
+        elif isinstance(given, Tensor):
+            write = "x.double()"
+        else:
+            write = "x.astype(float)" if isinstance(given, np.ndarray) else "1.0 for 1"
         raise KindError(f"{what}: got {name}, the typed layer computes in float64 only. Write {write}")
     if x.shape[x.dim() - len(shape) :] != shape:
         dims = " x ".join(map(str, shape)) or "one number"
         raise SpaceError(f"{what}: got shape {tuple(x.shape)}; wanted {dims}, behind any leading dimensions")
-    if not torch._C._functorch.is_functorch_wrapped_tensor(x) and not x.isfinite().all():
+    if not _traced(x) and not x.isfinite().all():
         raise SpaceError(f"{what}: NaN or infinity at {tuple((~x.isfinite()).nonzero()[0].tolist())}")
     return x
+
+
+def _traced(x: Tensor) -> bool:
+    """Whether torch.func is looking at a function of x, whose entries then cannot be looked at."""
+    return torch._C._functorch.is_functorch_wrapped_tensor(x)  # type: ignore[attr-defined]
 
 
 class Basis(ABC):
@@ -101,7 +117,9 @@ class Basis(ABC):
     @cached_property
     def units(self) -> Vector:
         """The basis vectors e_1, e_2, ... as a batch, in the order of vec."""
-        return Vector(self.space, self._write(Vector, self._unvec(torch.eye(self.space.dimension, dtype=torch.float64))))
+        return Vector(
+            self.space, self._write(Vector, self._unvec(torch.eye(self.space.dimension, dtype=torch.float64)))
+        )
 
     @cached_property
     def dual_units(self) -> Covector:
@@ -114,7 +132,7 @@ class Basis(ABC):
 
 
 class AffineBasis(Basis):
-    """An origin and axes of an affine space. `AffineBasis(space)` is one to start from; others are `changed` from it."""
+    """An origin and axes of an affine space; `AffineBasis(space)` is a first one, others are `changed` from it."""
 
     def __init__(self, space: AffineSpace):
         if not isinstance(space, AffineSpace):
@@ -139,8 +157,8 @@ class AffineBasis(Basis):
             raise SpaceError("a change of basis is one matrix and one shift; there are no batches of bases")
         if n and not torch.linalg.cond(Omega) < 1e15:
             raise SpaceError(
-                f"Omega is singular (condition {float(torch.linalg.cond(Omega)):.1e}): the numbers would not tell points "
-                "apart. A change of basis is invertible"
+                f"Omega is singular (condition {float(torch.linalg.cond(Omega)):.1e}): the numbers would not tell "
+                "points apart. A change of basis is invertible"
             )
         new = AffineBasis(self.space)
         new._B, new._c = Omega @ self._B, Omega @ self._c + gamma
@@ -170,6 +188,9 @@ class AffineBasis(Basis):
     def _unvec(self, v: Tensor) -> Tensor:
         return v
 
+    def _batch(self, numbers: Tensor) -> tuple[int, ...]:
+        return tuple(numbers.shape[:-1])
+
     def _affine(self) -> tuple[Tensor, Tensor, Tensor]:
         return self._B, self._c, self._inverse
 
@@ -178,6 +199,11 @@ class MapsBasis(Basis):
     """The basis of Aff(A, Z) that bases of A and Z induce: a map's numbers are the matrix (W b), z = W a + b (3.1)."""
 
     def __init__(self, source: AffineBasis | ProductBasis, target: AffineBasis):
+        if not isinstance(source, AffineBasis | ProductBasis) or not isinstance(target, AffineBasis):
+            raise KindError(
+                f"MapsBasis({_name(source)}, {_name(target)}): it takes a basis of A, affine or of a power, and an "
+                "affine basis of Z"
+            )
         self.source, self.target = source, target
         self.space: AffineMaps = AffineMaps(source.space, target.space)
         B, c, inverse = source._affine()
@@ -205,6 +231,9 @@ class MapsBasis(Basis):
     def _check(self, numbers: Any, what: str) -> Tensor:
         return _array(numbers, self.shape, what)
 
+    def _batch(self, numbers: Tensor) -> tuple[int, ...]:
+        return tuple(numbers.shape[:-2])
+
     def _unvec(self, v: Tensor) -> Tensor:
         return v.unflatten(-1, self.shape[::-1]).mT
 
@@ -226,9 +255,15 @@ class ProductBasis(Basis):
         if not isinstance(numbers, Sequence) or len(numbers) != len(self.factors):
             got = f"{len(numbers)} of them" if isinstance(numbers, Sequence) else f"a {_name(numbers)}"
             raise SpaceError(f"{what}: {len(self.factors)} arrays in a list are wanted, one a factor; got {got}")
-        return tuple(
+        checked = tuple(
             basis._check(part, f"{what}, part {i}") for i, (basis, part) in enumerate(zip(self.factors, numbers))
         )
+        batches = {basis._batch(part) for basis, part in zip(self.factors, checked)}
+        if len(batches) > 1:
+            raise SpaceError(
+                f"{what}: its parts are batches of {' and '.join(map(str, sorted(batches)))}; one is wanted"
+            )
+        return checked
 
     def _unvec(self, v: Tensor) -> tuple[Tensor, ...]:
         return tuple(basis._unvec(part) for basis, part in zip(self.factors, self.space._split(v)))
@@ -260,8 +295,8 @@ class Parameterization:
     def __post_init__(self) -> None:
         if len(self.activations) != len(self.preactivations) + 1 or not self.preactivations:
             raise SpaceError(
-                f"a network of L layers has bases of A_0, ..., A_L and of Z_1, ..., Z_L; got {len(self.activations)} and "
-                f"{len(self.preactivations)}"
+                f"a network of L layers has bases of A_0, ..., A_L and of Z_1, ..., Z_L; got {len(self.activations)} "
+                f"and {len(self.preactivations)}"
             )
         for i, (a, z) in enumerate(zip(self.activations[1:], self.preactivations), 1):
             if a.space.dimension != z.space.dimension:
@@ -315,6 +350,8 @@ class Parameterization:
 
 def save(path: str | os.PathLike[str], basis: Basis, x: Point | Vector | Covector) -> None:
     """Write the numbers of an element in a basis to a .npz file, with its kind and space in words."""
+    if not isinstance(x, _Element):
+        raise KindError(f"save: points, vectors and covectors can be saved, not a {_name(x)}")
     numbers = basis[x]
     parts = numbers if isinstance(numbers, tuple) else (numbers,)
     arrays = {f"part{i}": part.detach().numpy() for i, part in enumerate(parts)}
@@ -327,12 +364,12 @@ def load(path: str | os.PathLike[str], basis: Basis) -> Any:
 
     `SpaceError` where the file's numbers do not fit the basis.
     """
-    with np.load(path, allow_pickle=False) as file:
-        try:
+    try:
+        with np.load(path, allow_pickle=False) as file:
             kind, space = str(file["kind"]), str(file["space"])
             parts = [torch.from_numpy(file[f"part{i}"]) for i in range(len(file.files) - 2)]
-        except KeyError as error:
-            raise SpaceError(f"{os.fspath(path)} was not written by kfac_lite.save: it lacks {error}") from None
+    except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise SpaceError(f"{os.fspath(path)} was not written by kfac_lite.save, or not whole ({error})") from None
     if kind not in _KINDS:
         raise SpaceError(f"{os.fspath(path)} holds a {kind!r}; points, vectors and covectors can be loaded")
     if space != repr(basis.space):

@@ -54,6 +54,7 @@ def ggn(h: Objective, omega: Point, F: Callable[[Point], object]) -> Metric:
 def independence(h: Objective, omega: Point, i: int, metric: OutputMetric | None = None) -> Metric:
     """E[a_{i-1} (x) a_{i-1}] (x) E[(phi^i_xi)^* g] on the weights of layer i, counted from 1 (eq. 3.8)."""
     net = h.net
+    net._layer(i)
     layers = net.layers(omega, h.inputs)
     alpha = layers[i - 2][1] if i > 1 else h.inputs
     zeta, outputs = layers[i - 1][0], layers[-1][1]

@@ -40,7 +40,13 @@ class Likelihood(ABC):
 
     def loss(self, y: Point, targets: Any) -> Tensor:
         """-log r(upsilon | y) for every datum, (n,), up to a constant that depends on nothing."""
-        return self._loss(self._eta(y), self.targets(targets))
+        eta, targets = self._eta(y), self.targets(targets)
+        if eta.shape[:-1] != targets.shape[:-1]:
+            raise SpaceError(
+                f"{type(self).__name__}: outputs for {tuple(eta.shape[:-1])} data, targets for "
+                f"{tuple(targets.shape[:-1])}"
+            )
+        return self._loss(eta, targets)
 
     def metric(self, y: Point) -> Metric:
         """The output Fisher metric E[dL (x) dL] at y, targets drawn from the model: Example 3.2. A batch on a batch."""
@@ -140,16 +146,16 @@ class Softmax(Likelihood):
         return self.space.dimension
 
     def targets(self, targets: Any) -> Tensor:
-        y = targets
-        if isinstance(y, Tensor) and y.dtype == torch.float64 or not isinstance(y, Tensor):
-            y = _array(y, (self.classes,), f"{type(self).__name__} targets, one-hot over {self.classes} classes")
-            if ((y == 0) | (y == 1)).all() and (y.sum(-1) == 1).all():
-                return y
+        try:
+            y = _array(targets, (self.classes,), f"{type(self).__name__} targets")
+        except (KindError, SpaceError) as error:
+            raise type(error)(
+                f"{error}. Targets are one-hot over {self.classes} classes: for integer labels write "
+                f"torch.nn.functional.one_hot(torch.as_tensor(labels), {self.classes}).double()"
+            ) from None
+        if not ((y == 0) | (y == 1)).all() or not (y.sum(-1) == 1).all():
             raise SpaceError(f"{type(self).__name__} targets are one-hot: one 1 in every row, else 0")
-        raise KindError(
-            f"{type(self).__name__} targets are one-hot float64, not {str(y.dtype).removeprefix('torch.')}. Write "
-            f"torch.nn.functional.one_hot(labels, {self.classes}).double()"
-        )
+        return y
 
     def sample(self, y: Point, generator: torch.Generator) -> Tensor:
         p = torch.softmax(self._logits(self._eta(y)), -1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any, Never, NoReturn
 
 import torch
 from torch import Tensor
@@ -26,11 +26,14 @@ from .spaces import (
     Space,
     Vector,
     _bar,
+    _broadcast,
     _Element,
     _is_number,
     _jacobian,
     _name,
     _number,
+    _refuse,
+    _WithoutNumbers,
     _wrap,
 )
 
@@ -50,10 +53,10 @@ __all__ = [
 THRESHOLD = 1e-14  # a relative eigenvalue below this is zero up to rounding
 
 
-class Metric(ABC):
+class Metric(_WithoutNumbers, ABC):
     """A metric on a space; `flat`, `sharp`, `norm`, and sums `g + c * d` with numbers c >= 0."""
 
-    space: Space
+    space: Any  # a Space; what kind of one, the subclasses say
     batch: torch.Size = torch.Size()
 
     @abstractmethod
@@ -72,7 +75,8 @@ class Metric(ABC):
     def __call__(self, u: Vector, v: Vector) -> Tensor:
         """g(u, v), of shape (*batch)."""
         self._takes(u, Vector, "g(u, v)")
-        return self.flat(v)(u)
+        self._takes(v, Vector, "g(u, v)")
+        return Covector(self.space, self._flat(v._x))(u)
 
     def flat(self, v: Vector) -> Covector:
         """The covector g(v, -)."""
@@ -80,7 +84,7 @@ class Metric(ABC):
         return Covector(self.space, self._flat(v._x))
 
     def sharp(self, dh: Covector) -> Vector:
-        """The vector v with g(v, -) = dh: the gradient of h under g (2.1.2). `DegenerateMetricError` if there is none."""
+        """The vector v with g(v, -) = dh, the gradient of h under g (2.1.2). `DegenerateMetricError`: there is none."""
         self._takes(dh, Covector, "g.sharp(dh)")
         return Vector(self.space, self._sharp(dh._x))
 
@@ -88,48 +92,70 @@ class Metric(ABC):
         """The length sqrt(g(v, v)), of shape (*batch)."""
         return self(v, v).clamp(min=0).sqrt()
 
+    def _kind(self) -> str:
+        return "Metric"
+
     def __add__(self, other: Metric) -> Metric:
         """The metric g(u, v) + d(u, v) on one space. (On a product of spaces, `additive` is eq. 3.7.)"""
         if not isinstance(other, Metric):
-            raise KindError(
-                f"Metric + {_name(other)}: a number is a metric only in some basis (Remark 3.12). Write "
-                "g + c * euclidean(basis), which says which"
-            )
+            _refuse("+", self, other)
         if self.space != other.space:
             raise SpaceError(
-                f"Metric + Metric: one is on {self.space}, the other on {other.space}. For a metric on the product of two "
-                "spaces write additive(g1, g2)"
+                f"Metric + Metric: one is on {self.space}, the other on {other.space}. For a metric on the product of "
+                "two spaces write additive(g1, g2)"
             )
+        _broadcast("Metric + Metric", self.batch, other.batch)
         return self._plus(other)
 
-    def __radd__(self, other: Any) -> NoReturn:
-        self.__add__(other)
-        raise AssertionError
+    def __radd__(self, other: Never) -> Never:
+        _refuse("+", other, self)
+
+    def __sub__(self, other: Never) -> Never:
+        _refuse("-", self, other)
+
+    def __rsub__(self, other: Never) -> Never:
+        _refuse("-", other, self)
+
+    def __neg__(self) -> Never:
+        raise KindError("-Metric: a metric gives no direction a negative length")
 
     def _plus(self, other: Metric) -> Metric:
         return Dense(self.space, self._matrix() + other._matrix())
 
     def __mul__(self, c: Number) -> Metric:
         if not _is_number(c):
-            raise KindError(f"Metric * {_name(c)}: a metric is scaled by a number")
+            _refuse("*", self, c)
+        return self._times(c)
+
+    def __rmul__(self, c: Number) -> Metric:
+        if not _is_number(c):
+            _refuse("*", c, self)
+        return self._times(c)
+
+    def _times(self, c: Any) -> Metric:
         if not _number(c) >= 0:
             raise KindError(f"Metric * {float(c):g}: a metric gives no direction a negative length; scale by c >= 0")
         return self._scaled(_number(c))
 
-    __rmul__ = __mul__
-    __array_ufunc__ = None
-
     def __truediv__(self, c: Number) -> Metric:
-        if not _is_number(c) or not _number(c) > 0:
-            raise KindError(f"Metric / {_name(c)}: a metric is divided by a positive number")
+        if not _is_number(c):
+            _refuse("/", self, c)
+        if not _number(c) > 0:
+            raise KindError(f"Metric / {float(c):g}: a metric is divided by a positive number")
         return self._scaled(1 / _number(c))
 
     def _takes(self, x: object, kind: type[_Element], what: str) -> None:
         if not isinstance(x, kind):
-            turn = {Vector: "g.sharp(dh) makes a vector of a covector", Covector: "g.flat(v) makes a covector of a vector"}
-            raise KindError(f"{what} takes a {kind.__name__}, not a {_name(x)}; {turn[kind]}")
+            make = {
+                (Vector, "Covector"): "Write g.sharp(dh), the vector that belongs to dh.",
+                (Covector, "Vector"): "Write g.flat(v), the covector that belongs to v.",
+                (Vector, "Point"): "The difference of two points is a vector: p - q.",
+                (Covector, "Point"): "The differential of a function at a point is a covector: h.d(point).",
+            }.get((kind, _name(x)), f"Make one with a basis: basis.{kind.__name__.lower()}(x).")
+            raise KindError(f"{what} takes a {kind.__name__}, not a {_name(x)}. {make}")
         if x.space != self.space:
             raise SpaceError(f"{what}: the metric is on {self.space}, the {kind.__name__.lower()} on {x.space}")
+        _broadcast(what, self.batch, x.batch)
 
     def _matrix_in(self, basis: Basis) -> Tensor:
         if basis.space != self.space:
@@ -192,7 +218,9 @@ class Dense(Metric):
             null = _null_direction(G)
             if null is not None:
                 _raise_degenerate(self.space, null, self.cause or "Too few data, or a map that loses a direction.")
-        return torch.linalg.solve(self._G, phi[..., None])[..., 0]
+        # Leading dimensions first, or torch may take a (1, 1) right-hand side for a batch of vectors.
+        batch = torch.broadcast_shapes(self.batch, phi.shape[:-1])
+        return torch.linalg.solve(self._G, phi.expand(*batch, -1)[..., None])[..., 0]
 
     def _scaled(self, c: Any) -> Dense:
         return Dense(self.space, c * self._G, self.cause)
@@ -294,9 +322,7 @@ class KroneckerSum(Metric):
         return self.first._flat(v) + self.second._flat(v)
 
     def _sharp(self, phi: Tensor) -> Tensor:
-        definite, other = (
-            (self.second, self.first) if self.second._nulls == (None, None) else (self.first, self.second)
-        )
+        definite, other = (self.second, self.first) if self.second._nulls == (None, None) else (self.first, self.second)
         if definite._nulls != (None, None):
             return Dense(self.space, self._matrix())._sharp(phi)
         a, P = _diagonalise(other._A, definite._A)  # P^T A' P = 1 and P^T A P = diag(a)
@@ -391,7 +417,9 @@ def kronecker(A: SecondMoment, G: Metric) -> Metric:
             "second_moment(points) and from_matrix(basis, G), which say in which basis the numbers are"
         )
     if not isinstance(G.space, AffineSpace) or G.batch:
-        raise SpaceError(f"kronecker: {G!r} is not one metric on an affine space; write expected(g) for the mean of a batch")
+        raise SpaceError(
+            f"kronecker: {G!r} is not one metric on an affine space; write expected(g) for the mean of a batch"
+        )
     need = A.space.dimension + 1
     few = (
         f"There are {A.count} data, and {need} in general position are needed."
@@ -413,7 +441,9 @@ def additive(*metrics: Metric) -> Metric:
 def euclidean(basis: Basis) -> Metric:
     """The metric in which `basis` is orthonormal: g(u, v) is the dot product of the numbers in it."""
     if not isinstance(basis, Basis):
-        raise KindError(f"euclidean({_name(basis)}): it takes a basis, for only a basis says which vectors are unit vectors")
+        raise KindError(
+            f"euclidean({_name(basis)}): it takes a basis, for only a basis says which vectors are unit vectors"
+        )
     return Euclidean(basis)
 
 
@@ -422,13 +452,17 @@ def from_matrix(basis: Basis, G: Any) -> Metric:
 
     `SpaceError` where G is not symmetric and positive semidefinite.
     """
+    if not isinstance(basis, Basis):
+        raise KindError(f"from_matrix({_name(basis)}, G): it takes the basis in which the entries are g(e_i, e_j)")
     N = basis.space.dimension
     G = _array(G, (N, N), f"the matrix of a metric on {basis.space}")
     largest = G.abs().amax().clamp(min=torch.finfo(torch.float64).tiny) if N else 1.0
     if not torch.allclose(G, G.mT, rtol=0, atol=1e-12 * float(largest)):
         raise SpaceError("the matrix of a metric is symmetric; this one is not. Write (G + G.mT) / 2 if that is meant")
     if N and torch.linalg.eigvalsh(G).min() < -1e-10 * largest:
-        raise SpaceError("the matrix of a metric gives no direction a negative square; this one has a negative eigenvalue")
+        raise SpaceError(
+            "the matrix of a metric gives no direction a negative square; this one has a negative eigenvalue"
+        )
     dual = basis.dual_units._x
     return Dense(basis.space, dual.mT @ G @ dual)
 
@@ -449,13 +483,16 @@ def pullback(phi: Callable[[Point], Point], p: Point, g: Any) -> Any:
     if not isinstance(p, Point):
         raise KindError(f"pullback(phi, p, g): p is the point to pull back to, not a {_name(p)}")
     if not isinstance(g, Metric | Covector):
-        raise KindError(f"pullback(phi, p, {_name(g)}): covectors and metrics are pulled back; vectors are pushed forward")
+        raise KindError(
+            f"pullback(phi, p, {_name(g)}): covectors and metrics are pulled back; vectors are pushed forward"
+        )
     space, J = _jacobian(phi, p)  # (N, *batch, M)
     if space != g.space:
         raise SpaceError(f"phi leads to {space}, and what is pulled back lives on {g.space}")
-    if isinstance(g, Covector):
-        return Covector(p.space, (J * g._x).sum(-1).movedim(0, -1))
+    _broadcast("pullback", J.shape[1:-1], g.batch)
     J = J.movedim(0, -2)  # (*batch, N, M)
+    if isinstance(g, Covector):
+        return Covector(p.space, (J @ g._x[..., None])[..., 0])
     return Dense(p.space, J @ g._matrix() @ J.mT, getattr(g, "cause", ""))
 
 

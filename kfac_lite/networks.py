@@ -25,7 +25,9 @@ class MLP:
 
     def __init__(self, home: Parameterization, activations: Activation | Sequence[Activation] = tanh):
         if not isinstance(home, Parameterization):
-            raise KindError(f"MLP({_name(home)}): it takes a Parameterization, say Parameterization.from_widths(2, 3, 1)")
+            raise KindError(
+                f"MLP({_name(home)}): it takes a Parameterization, say Parameterization.from_widths(2, 3, 1)"
+            )
         hidden = len(home.preactivations) - 1
         if isinstance(activations, Activation):
             activations = [activations] * hidden
@@ -58,11 +60,14 @@ class MLP:
 
     def activate(self, i: int, zeta: Point) -> Point:
         """alpha_i = rho_i(zeta_i), i from 1 to L: a map from Z_i to A_i, number by number in the bases of home."""
+        self._layer(i)
         z, a = self.home.preactivations[i - 1], self.home.activations[i]
         return Point(a.space, a._write(Point, self.activations[i - 1].value(z[zeta])))
 
     def after(self, i: int, omega: Point) -> Callable[[Point], Point]:
         """phi^i_xi : Z_i -> Y, from the pre-activations of layer i to the outputs (3.5.2)."""
+        self._layer(i)
+        self._checks(omega)
 
         def rest(zeta: Point) -> Point:
             alpha = self.activate(i, zeta)
@@ -87,6 +92,10 @@ class MLP:
             layers.append(Layer(phi, *a.to(a_new), *z_new.to(z)))
         return Network(tuple(layers), getattr(coordinates.likelihoods, likelihood.name))
 
+    def _layer(self, i: int) -> None:
+        if not 1 <= i <= len(self.activations):
+            raise SpaceError(f"layer {i}: layers are counted from 1 to {len(self.activations)}")
+
     def _checks(self, omega: Point) -> None:
         if not isinstance(omega, Point):
             raise KindError(f"a network takes a point of {self.space} as its parameter, not a {_name(omega)}")
@@ -96,8 +105,8 @@ class MLP:
     def _likelihood(self, likelihood: Likelihood) -> None:
         if likelihood.space != self.home.outputs.space:
             raise SpaceError(
-                f"the likelihood is on {likelihood.space!r}, the network ends in {self.home.outputs.space!r}; name a basis "
-                "of the network's outputs, say Categorical(net.home.outputs)"
+                f"the likelihood is on {likelihood.space!r}, the network ends in {self.home.outputs.space!r}; name a "
+                "basis of the network's outputs, say Categorical(net.home.outputs)"
             )
 
     def __repr__(self) -> str:

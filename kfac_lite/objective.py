@@ -44,7 +44,9 @@ class Objective:
         return differential(self, omega)
 
     def batch(self, index: Any) -> Objective:
-        """The objective on the data with these indices."""
+        """The objective on the data with these indices: a list, a slice, a mask or a tensor of integers."""
+        if isinstance(index, int):
+            raise KindError(f"h.batch({index}): a batch is a list of data. Write h.batch([{index}])")
         part = object.__new__(Objective)
         part.net, part.likelihood = self.net, self.likelihood
         part.inputs, part._targets = self.inputs.at(index), self._targets[index]

@@ -43,7 +43,7 @@ def normalised(net: MLP, omega: Point, inputs: Point) -> Parameterization:
 
     def scale(a: Tensor) -> Tensor:
         deviation = a.std(0, correction=0)
-        _nonzero(deviation, "normalised: an activation is constant")
+        _nonzero(deviation / a.abs().amax(0).clamp(min=1e-300), "normalised: an activation is constant")
         return (1 / deviation).diag()
 
     return _standardised(net, omega, inputs, scale)

@@ -102,6 +102,7 @@ class Product:
     factors: tuple[AffineSpace | AffineMaps, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "factors", tuple(self.factors))
         if not self.factors or not all(isinstance(space, AffineSpace | AffineMaps) for space in self.factors):
             raise SpaceError(f"Product({self.factors!r}): a tuple of one or more spaces is wanted")
 
@@ -126,7 +127,7 @@ class Product:
         if tuple(part.space for part in parts) != self.factors:
             names = ", ".join(repr(part.space) for part in parts)
             raise SpaceError(f"join: {self} needs an element of each of its factors in order; got elements of {names}")
-        batch = torch.broadcast_shapes(*(part.batch for part in parts))
+        batch = _broadcast("join", *(part.batch for part in parts))
         return kinds.pop()(self, torch.cat([part._x.expand(*batch, -1) for part in parts], -1))
 
 
@@ -158,10 +159,32 @@ _ADD = {
     ("Vector", "Covector"): "a vector and a covector change oppositely under a change of basis, so their sum would be "
     "another one in every basis. Write v + g.sharp(dh) for a vector, or g.flat(v) + dh for a covector.",
     ("Point", "number"): "a number has no direction. Write point + c * v with a vector v.",
-    ("Vector", "number"): "a number has no direction. Write v + c * u with a vector u.",
-    ("Covector", "number"): "a number is no covector. Write phi(v) + c, which adds numbers.",
+    ("Vector", "number"): "a number has no direction. Write v + c * u with a vector u. (Python's sum starts from the "
+    "number 0: write sum(vs[1:], vs[0]).)",
+    (
+        "Covector",
+        "number",
+    ): "a number is no covector. Write phi(v) + c, which adds numbers. (Python's sum starts from the "
+    "number 0: write sum(phis[1:], phis[0]).)",
 }
+_METRIC = (
+    "a metric pairs vectors. Write g(u, v) for a number, g.flat(v) for a covector, g.sharp(dh) for a vector, and "
+    "c * g with a number c >= 0 for a metric."
+)
+_ADD_METRIC = (
+    "only metrics are added to one, and nothing is taken from it. Write g + c * d with a number c >= 0, and g.flat(v) "
+    "or g.sharp(dh) to apply it."
+)
+_REMARK_3_12 = (
+    "a number is a metric only in some basis (Remark 3.12). Write g + c * euclidean(basis), which says in which."
+)
 _REASON: dict[tuple[str, str, str], str] = {
+    ("+", "Metric", "number"): _REMARK_3_12,
+    ("+", "number", "Metric"): _REMARK_3_12,
+    ("-", "Metric", "number"): _REMARK_3_12,
+    ("-", "number", "Metric"): _REMARK_3_12,
+    ("-", "Metric", "Metric"): "a difference may give a direction a negative length, and is no metric then. Write "
+    "g(u, v) - d(u, v), which takes numbers from one another.",
     ("-", "Point", "Covector"): _TWO_STEPS,
     ("-", "Vector", "Point"): "a point cannot be taken from a vector. Write p - q for a vector, or p - v for a point.",
     ("*", "Vector", "Vector"): "vectors have no product without a metric. Write g(u, v).",
@@ -179,12 +202,13 @@ _REASON["*", "Vector", "Covector"] = _REASON["*", "Covector", "Vector"]
 
 def _name(x: object) -> str:
     """The kind of anything, as error messages put it."""
-    if isinstance(x, _Element):
-        return type(x).__name__
+    if isinstance(x, _WithoutNumbers):
+        return x._kind()
     if _is_number(x):
         return "number"
     if isinstance(x, Tensor | np.ndarray):
-        return f"{type(x).__name__} of shape {tuple(x.shape)}"
+        dtype = str(x.dtype).removeprefix("torch.")
+        return f"{type(x).__name__} of shape {tuple(x.shape)}" if x.ndim else f"{dtype} {type(x).__name__}"
     return type(x).__name__
 
 
@@ -206,15 +230,22 @@ def _refuse(op: str, left: object, right: object) -> NoReturn:
     a, b = _name(left), _name(right)
     reason = _REASON.get((op, a, b))
     if reason is None:
-        kinds = {type(x).__name__ for x in (left, right) if isinstance(x, _Element)}
-        strange = next((x for x in (left, right) if not isinstance(x, _Element) and not _is_number(x)), None)
-        if strange is not None:
-            reason = (
-                f"{_name(strange)} holds numbers of some basis, and an element has none. Say which: "
-                "basis.point(x), basis.vector(x) or basis.covector(x) makes an element, basis[x] makes numbers."
-                if isinstance(strange, Tensor | np.ndarray | Sequence)
-                else f"a {_name(strange)} has no meaning here. Numbers are real and have no axes."
+        kinds = {_name(x) for x in (left, right) if isinstance(x, _WithoutNumbers)}
+        strange = [x for x in (left, right) if not isinstance(x, _WithoutNumbers) and not _is_number(x)]
+        if strange:
+            (x,) = strange
+            axes = getattr(x, "ndim", 0) or isinstance(x, list | tuple)
+            make = (
+                "from_matrix(basis, x)" if "Metric" in kinds else "basis.point(x), basis.vector(x) or basis.covector(x)"
             )
+            reason = (
+                f"{_name(x)} holds numbers of some basis, and a {kinds.pop()} has none. Say which: {make} makes an "
+                "element, basis[x] makes numbers."
+                if axes
+                else f"a {_name(x)} has no meaning here. Numbers are real and have no axes."
+            )
+        elif "Metric" in kinds:
+            reason = _ADD_METRIC if op in "+-" else _METRIC
         elif kinds == {"Point"} or (op in "*/" and "Point" in kinds):
             reason = _NO_ORIGIN
         elif op == "/":
@@ -225,55 +256,26 @@ def _refuse(op: str, left: object, right: object) -> NoReturn:
 
 
 def _wrap(message: str) -> str:
-    return textwrap.fill(message, 118, break_on_hyphens=False, break_long_words=False)
+    return textwrap.fill(message, 90, break_on_hyphens=False, break_long_words=False)
 
 
 # Elements --------------------------------------------------------------------------------------------------------
 
 
-class _Element:
-    """What points, vectors and covectors share: a space, and numbers in a frame of it that are nobody's business."""
+class _WithoutNumbers:
+    """What has no numbers of its own, so that most operators have no meaning for it; each refusal says so in words."""
 
-    __slots__ = ("_x", "space")
+    __slots__ = ()
     __array_ufunc__ = None  # numpy hands its operators over to ours
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, space: Space, x: Tensor):
-        self.space = space
-        self._x = x  # (*batch, dimension), in the reference frame
-
-    @property
-    def batch(self) -> torch.Size:
-        """The leading dimensions: () for one element, (n,) for n of them."""
-        return self._x.shape[:-1]
-
-    @property
-    def parts(self) -> tuple[Any, ...]:
-        """The components of an element of a product, each an element of its factor."""
-        if not isinstance(self.space, Product):
-            raise SpaceError(f"{self.space} is not a product, so its elements have no parts")
-        return tuple(type(self)(space, x) for space, x in zip(self.space.factors, self.space._split(self._x)))
-
-    def at(self, index: Any) -> Any:
-        """One or several of a batch: `points.at(3)`, `points.at(slice(10))`, `points.at(indices)`."""
-        if not self.batch:
-            raise SpaceError(f"{self!r} is one element and no batch, so there is nothing to choose from")
-        return type(self)(self.space, self._x[index])
-
-    def __repr__(self) -> str:
-        batch = f"{' x '.join(map(str, self.batch))} of them" if self.batch else ""
-        plural = f"{type(self).__name__}s" if batch else type(self).__name__
-        noun = f"<{plural} of {self.space}" if isinstance(self, Point) else f"<{plural} on {self.space}"
-        shape = f"dimension {self.space.dimension}"
-        if isinstance(self.space, AffineMaps):
-            shape = f"shape ({self.space.target.dimension}, {self.space.source.dimension} + 1)"
-        return f"{noun}, {shape}{', ' + batch if batch else ''}>"
-
-    # What has no meaning, said in words
+    def _kind(self) -> str:
+        """Point, Vector, Covector or Metric."""
+        return type(self).__name__
 
     def _leak(self, what: str) -> NoReturn:
         raise KindError(
-            f"{what} of a {type(self).__name__}: it has no numbers of its own. Choose a basis: basis[{_letter(self)}]"
+            f"{what} of a {_name(self)}: it has no numbers of its own. Choose a basis: basis[{_letter(self)}]"
         )
 
     def __array__(self, *_: Any, **__: Any) -> Never:
@@ -297,19 +299,21 @@ class _Element:
         self._leak("the truth")
 
     def __abs__(self) -> Never:
-        raise KindError(f"abs of a {type(self).__name__}: a length needs a metric. Write g.norm(v)")
+        raise KindError(f"abs of a {_name(self)}: only vectors have a length, and it needs a metric. Write g.norm(v)")
 
     def __eq__(self, other: object) -> Never:
         raise KindError(
-            f"{_name(self)} == {_name(other)}: equal up to which rounding, measured in what? Choose a basis and compare "
-            "numbers, torch.equal(basis[x], basis[y]), or a metric, g.norm(x - y) < tolerance"
+            f"{_name(self)} == {_name(other)}: equal up to which rounding, measured in what? Choose a basis and "
+            "compare numbers, torch.equal(basis[x], basis[y]), or for vectors a metric, g.norm(u - v) < tolerance"
         )
 
     def __ne__(self, other: object) -> Never:
         self.__eq__(other)
 
     def __lt__(self, other: Never) -> Never:
-        raise KindError(f"{_name(self)} < {_name(other)}: elements of a space have no order. Compare numbers: g.norm(v)")
+        raise KindError(
+            f"{_name(self)} < {_name(other)}: there is no order without numbers. Compare those: g.norm(u) < g.norm(v)"
+        )
 
     __le__ = __gt__ = __ge__ = __lt__
 
@@ -340,6 +344,44 @@ class _Element:
     def __rtruediv__(self, other: Never) -> Never:
         _refuse("/", other, self)
 
+
+class _Element(_WithoutNumbers):
+    """What points, vectors and covectors share: a space, and numbers in a frame of it that are nobody's business."""
+
+    __slots__ = ("_x", "space")
+
+    def __init__(self, space: Space, x: Tensor):
+        self.space = space
+        self._x = x  # (*batch, dimension), in the reference frame
+
+    @property
+    def batch(self) -> torch.Size:
+        """The leading dimensions: () for one element, (n,) for n of them."""
+        return self._x.shape[:-1]
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """The components of an element of a product, each an element of its factor."""
+        if not isinstance(self.space, Product):
+            raise SpaceError(f"{self.space} is not a product, so its elements have no parts")
+        return tuple(type(self)(space, x) for space, x in zip(self.space.factors, self.space._split(self._x)))
+
+    def at(self, index: Any) -> Any:
+        """One or several of a batch: `points.at(3)`, `points.at(slice(10))`, `points.at(indices)`."""
+        if not self.batch:
+            raise SpaceError(f"{self!r} is one element and no batch, so there is nothing to choose from")
+        rows = torch.arange(self.batch.numel()).reshape(self.batch)[index]  # so that no index reaches the numbers
+        return type(self)(self.space, self._x.flatten(0, -2)[rows])
+
+    def __repr__(self) -> str:
+        batch = f"{' x '.join(map(str, self.batch))} of them" if self.batch else ""
+        plural = f"{type(self).__name__}s" if batch else type(self).__name__
+        noun = f"<{plural} of {self.space}" if isinstance(self, Point) else f"<{plural} on {self.space}"
+        shape = f"dimension {self.space.dimension}"
+        if isinstance(self.space, AffineMaps):
+            shape = f"shape ({self.space.target.dimension}, {self.space.source.dimension} + 1)"
+        return f"{noun}, {shape}{', ' + batch if batch else ''}>"
+
     # What every kind needs of another element
 
     def _same(self, op: str, other: _Element) -> None:
@@ -348,17 +390,21 @@ class _Element:
                 f"{_name(self)} {op} {_name(other)}: one belongs to {self.space}{_which(self.space, other.space)}, the "
                 f"other to {other.space}; elements of different spaces cannot be combined"
             )
-        try:
-            torch.broadcast_shapes(self.batch, other.batch)
-        except RuntimeError:
-            raise SpaceError(
-                f"{_name(self)} {op} {_name(other)}: a batch of {tuple(self.batch)} does not go with a batch of "
-                f"{tuple(other.batch)}"
-            ) from None
+        _broadcast(f"{_name(self)} {op} {_name(other)}", self.batch, other.batch)
 
 
-def _letter(x: _Element) -> str:
-    return {"Point": "point", "Vector": "v", "Covector": "dh"}[type(x).__name__]
+def _letter(x: _WithoutNumbers) -> str:
+    return {"Point": "point", "Vector": "v", "Covector": "dh", "Metric": "g"}[x._kind()]
+
+
+def _broadcast(what: str, *batches: tuple[int, ...]) -> torch.Size:
+    """The common batch, or a `SpaceError`."""
+    try:
+        return torch.broadcast_shapes(*batches)
+    except RuntimeError:
+        raise SpaceError(
+            f"{what}: batches of {' and '.join(map(str, map(tuple, batches)))} do not go together"
+        ) from None
 
 
 def _which(a: Space, b: Space) -> str:
@@ -541,8 +587,11 @@ def _apply(omega: _Element, alpha: Any) -> Any:
         raise KindError(f"{_name(omega)} of {maps} applied to a {_name(alpha)}: it takes points of {maps.source}")
     if alpha.space != maps.source:
         raise SpaceError(f"a map from {maps.source} was applied to an element of {alpha.space}")
+    _broadcast("a map of a point", omega.batch, alpha.batch)
     W = omega._x.unflatten(-1, (maps.target.dimension, maps.source.dimension + 1))
-    abar = _bar(alpha._x) if isinstance(alpha, Point) else torch.cat([alpha._x, torch.zeros_like(alpha._x[..., :1])], -1)
+    abar = (
+        _bar(alpha._x) if isinstance(alpha, Point) else torch.cat([alpha._x, torch.zeros_like(alpha._x[..., :1])], -1)
+    )
     z = abar @ W.mT if W.dim() == 2 else (W @ abar[..., None])[..., 0]
     return (Point if isinstance(omega, Point) and isinstance(alpha, Point) else Vector)(maps.target, z)
 
@@ -561,13 +610,13 @@ def affine_combination(weights: Sequence[float] | Tensor, points: Sequence[Point
             raise KindError("affine_combination: a sequence of one or more points is wanted")
         for p in points[1:]:
             points[0]._same("+", p)
-        space, x = points[0].space, torch.stack([p._x for p in points])
+        space, x = points[0].space, torch.stack(torch.broadcast_tensors(*(p._x for p in points)))
     if w.dim() != 1 or x.dim() < 2 or len(w) != len(x):
         raise SpaceError(f"affine_combination: weights of shape {tuple(w.shape)} for {len(x)} points")
     if not math.isclose(float(w.sum()), 1.0, rel_tol=0, abs_tol=1e-12 * max(1.0, float(w.abs().sum()))):
         raise KindError(
-            f"affine_combination: the weights sum to {float(w.sum()):.6g}, so the result depends on where the origin is. "
-            "Divide them by their sum, or write origin + the sum of w_i * (p_i - origin)"
+            f"affine_combination: the weights sum to {float(w.sum()):.6g}, so the result depends on where the origin "
+            "is. Divide them by their sum, or write origin + the sum of w_i * (p_i - origin)"
         )
     return Point(space, torch.tensordot(w, x, 1))
 
@@ -583,6 +632,8 @@ def differential(f: Callable[[Point], Tensor], p: Point) -> Covector:
     value = f(Point(p.space, x))
     if not isinstance(value, Tensor) or value.dim():
         raise KindError(f"differential(f, p): f returns one number; it returned a {_name(value)}")
+    if not value.requires_grad:  # f is constant
+        return Covector(p.space, torch.zeros_like(p._x))
     (gradient,) = torch.autograd.grad(value, x, materialize_grads=True)
     return Covector(p.space, gradient)
 
@@ -602,7 +653,7 @@ def pushforward(phi: Callable[[Point], Point], p: Point, v: Vector) -> Vector:
         return q._x
 
     x, dx = torch.broadcast_tensors(p._x, v._x)
-    _, dy = torch.func.jvp(on_frames, (x,), (dx,))
+    dy = torch.func.jvp(on_frames, (x,), (dx,))[1]
     return Vector(space[-1], dy)
 
 
