@@ -16,7 +16,7 @@ CLASSES = {"gaussian": k.Gaussian, "bernoulli": k.Bernoulli, "categorical": k.Ca
 def problem(likelihood: str, widths=(3, 4, 2), n: int = 12, seed: int = 0):
     """A small net whose layers are not square, in two bases; the arrays are those of kappa."""
     generator = torch.Generator().manual_seed(seed)
-    normal = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
+    normal = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)
     home = k.Parameterization.from_widths(*widths)
     net = k.MLP(home, k.tanh)
     omega = home.weights.point([normal(*basis.shape) for basis in home.weights.factors])
@@ -65,7 +65,7 @@ def dense_fisher(name, p):
     d = net.layers[-1].gamma.shape[0]
     total = 0
     for xi in x:
-        eta_of = lambda v, xi=xi: mlp.outputs(net, mlp.forward(net, unflat(v, w), xi[None])[0])[0][0]  # noqa: E731
+        eta_of = lambda v, xi=xi: mlp.outputs(net, mlp.forward(net, unflat(v, w), xi[None])[0])[0][0]
         eta = eta_of(flat(w))
         if name == "gaussian":  # y = eta +- sqrt(d) e_k, each with weight 1 / 2d, has the normal's second moments
             unit = d**0.5 * torch.eye(d, dtype=torch.float64)
@@ -196,9 +196,12 @@ def test_equation_2_3_the_natural_gradient_step_is_the_dense_solve(name):
     D = mlp.gradient(net, w, x, p.y)
     F = mlp.fisher(net, w, x)
     v = torch.linalg.solve(F, flat(D))
-    backward = lambda v: (F @ v - flat(D)).norm() / (F.norm() * v.norm())  # noqa: E731
+    backward = lambda v: (F @ v - flat(D)).norm() / (F.norm() * v.norm())
     assert backward(v) < 1e-14
-    for update, curvature in ((updates.natural_gradient_textbook, F), (updates.natural_gradient, mlp.scores(net, w, x))):
+    for update, curvature in (
+        (updates.natural_gradient_textbook, F),
+        (updates.natural_gradient, mlp.scores(net, w, x)),
+    ):
         new = update(w, D, curvature, 1.0)
         assert backward(flat(w) - flat(new)) < 1e-13
     new = k.NaturalGradient(1.0)(p.h, p.omega)
@@ -270,7 +273,7 @@ def test_example_3_3_gauss_newton_is_the_jacobian_squared_in_the_named_basis():
     p = problem("gaussian")
     net, w, x = p.arrays
     J = dense_jacobian(p)
-    identity = lambda a: torch.eye(a.shape[1], dtype=torch.float64).expand(len(a), -1, -1)  # noqa: E731
+    identity = lambda a: torch.eye(a.shape[1], dtype=torch.float64).expand(len(a), -1, -1)
     truth = (J.mT @ J).mean(0)
     scale = float(truth.abs().max())
     torch.testing.assert_close(mlp.pullback_matrix(net, w, x, identity), truth, rtol=1e-11, atol=1e-13 * scale)
@@ -295,7 +298,7 @@ def test_example_3_4_ggn_is_the_pulled_back_hessian_and_for_the_log_partition_fu
     p = problem("categorical")
     net, w, x = p.arrays
     logits = p.home.outputs
-    F = lambda y: torch.logsumexp(torch.cat([logits[y], torch.zeros(1, dtype=torch.float64)]), 0)  # noqa: E731
+    F = lambda y: torch.logsumexp(torch.cat([logits[y], torch.zeros(1, dtype=torch.float64)]), 0)
     ours = p.kappa.weights[k.ggn(p.h, p.omega, F)]
     torch.testing.assert_close(ours, mlp.fisher(net, w, x), rtol=1e-9, atol=1e-12 * float(ours.abs().max()))
     # In coordinates: the Hessian of F as a function of the numbers in kappa.
@@ -305,7 +308,7 @@ def test_example_3_4_ggn_is_the_pulled_back_hessian_and_for_the_log_partition_fu
         eta = (a - net.layers[-1].gamma) @ d_eta.mT
         return torch.logsumexp(torch.cat([eta, torch.zeros(1, dtype=torch.float64)]), 0)
 
-    H = lambda a: torch.func.vmap(torch.func.hessian(in_kappa))(a)  # noqa: E731
+    H = lambda a: torch.func.vmap(torch.func.hessian(in_kappa))(a)
     truth = mlp.pullback_matrix(net, w, x, H)
     torch.testing.assert_close(ours, truth, rtol=1e-9, atol=1e-12 * float(truth.abs().max()))
 
@@ -314,11 +317,11 @@ def test_example_3_4_the_metric_is_the_second_order_term_of_the_bregman_divergen
     """B_F(y, y') = F(y) - F(y') - dF(y')(y - y'); the text at hand has dF(y), which is negative."""
     home = k.Parameterization.from_widths(1, 3)
     basis = home.outputs
-    F = lambda y: torch.logsumexp(basis[y], -1) + (basis[y] ** 2).sum(-1)  # noqa: E731
+    F = lambda y: torch.logsumexp(basis[y], -1) + (basis[y] ** 2).sum(-1)
     y = basis.point([0.3, -0.5, 0.8])
     v = basis.vector([0.2, 0.7, -0.4])
-    bregman = lambda y, z: F(y) - F(z) - k.differential(F, z)(y - z)  # noqa: E731
-    printed = lambda y, z: F(y) - F(z) - k.differential(F, y)(y - z)  # noqa: E731
+    bregman = lambda y, z: F(y) - F(z) - k.differential(F, z)(y - z)
+    printed = lambda y, z: F(y) - F(z) - k.differential(F, y)(y - z)
     g = k.hessian(F)(y)
     for e in (1e-2, 1e-3):
         assert abs(bregman(y + e * v, y) / (e**2 * g(v, v) / 2) - 1) < e

@@ -137,7 +137,7 @@ def test_theorem_3_1_two_runs_of_sgd_part_where_two_runs_of_k_fac_do_not():
     home = k.Parameterization.from_widths(2, 3, 1)
     net = k.MLP(home, k.tanh)
     generator = torch.Generator().manual_seed(3)
-    normal = lambda *s: torch.randn(*s, generator=generator, dtype=torch.float64)  # noqa: E731
+    normal = lambda *s: torch.randn(*s, generator=generator, dtype=torch.float64)
     omega = home.weights.point([normal(3, 3), normal(1, 4)])
     x = normal(24, 2)
     targets = (x[:, :1] ** 2 + normal(24, 1) / 2 > 0.5).double()
@@ -146,7 +146,10 @@ def test_theorem_3_1_two_runs_of_sgd_part_where_two_runs_of_k_fac_do_not():
     gaps = {}
     for update, lr in ((updates.sgd, 0.5), (updates.kfac, 0.05)):
         one, other = (k.run_in(basis, update, h, omega, 10, lr=lr) for basis in (home, kappa))
-        gaps[update.__name__] = float(k.gap(other, one, home.outputs).min()), float(k.gap(other, one, home.outputs).max())
+        gaps[update.__name__] = (
+            float(k.gap(other, one, home.outputs).min()),
+            float(k.gap(other, one, home.outputs).max()),
+        )
     assert gaps["sgd"][0] > 0.1 and gaps["kfac"][1] < 1e-10
     for rule, update, lr in (
         (k.KFAC(0.05), updates.kfac, 0.05),
