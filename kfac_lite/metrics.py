@@ -116,8 +116,11 @@ class Metric(_WithoutNumbers, ABC):
     def __rsub__(self, other: Never) -> Never:
         _refuse("-", other, self)
 
+    def __pos__(self) -> Metric:
+        return self
+
     def __neg__(self) -> Never:
-        raise KindError("-Metric: a metric gives no direction a negative length")
+        raise KindError("-Metric: a metric gives no direction a negative length. Write -g(u, v) or -g.flat(v)")
 
     def _plus(self, other: Metric) -> Metric:
         return Dense(self.space, self._matrix() + other._matrix())

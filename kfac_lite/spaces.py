@@ -198,6 +198,7 @@ for (_a, _b), _text in _ADD.items():
         if _pair[0] != _pair[1]:
             _REASON.setdefault(("-", *_pair), _text)
 _REASON["*", "Vector", "Covector"] = _REASON["*", "Covector", "Vector"]
+_REASON |= {("@", *pair): text for (op, *pair), text in _REASON.items() if op == "*"}
 
 
 def _name(x: object) -> str:
@@ -249,7 +250,7 @@ def _refuse(op: str, left: object, right: object) -> NoReturn:
         elif kinds == {"Point"} or (op in "*/" and "Point" in kinds):
             reason = _NO_ORIGIN
         elif op == "/":
-            reason = "only a vector or a covector can be divided, and only by a number."
+            reason = "only vectors, covectors and metrics are divided, and only by numbers. Write v / c."
         else:
             reason = "this has no meaning in any basis. If you mean the numbers of one, write basis[x]."
     raise KindError(_wrap(f"{a} {op} {b}: {reason}"))
