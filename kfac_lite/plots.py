@@ -226,7 +226,7 @@ def told(
     end = float(gap(run, reference, basis)[-1])
     for bound in bounds:
         if end < bound:
-            return f"< {bound:.0e}"
+            return f"< {bound:.0e}".replace("e-0", "e-")
     return f"{end:.1g}"
 
 
