@@ -18,7 +18,7 @@ from torch import Tensor
 from . import curvature
 from .bases import Basis, Parameterization
 from .coordinates import mlp, updates
-from .errors import KindError, SpaceError
+from .errors import DegenerateMetricError, KindError, SpaceError
 from .metrics import Metric, euclidean
 from .objective import Objective
 from .spaces import Point, _name
@@ -112,7 +112,7 @@ def gap(one: Trajectory, other: Trajectory, basis: Basis) -> Tensor:
     if one.outputs.batch != other.outputs.batch:
         raise SpaceError(f"gap: runs of {tuple(one.outputs.batch)} and {tuple(other.outputs.batch)} steps and inputs")
     a, b = basis[one.outputs], basis[other.outputs]
-    size = lambda x: x.flatten(1).norm(dim=1)[1:]  # noqa: E731
+    size = lambda x: x.flatten(1).norm(dim=1)[1:]
     return (size(a - b) / size(b - b[:1])).nan_to_num(nan=torch.inf)
 
 
@@ -148,7 +148,7 @@ def run(
 
 def run_in(
     basis: Parameterization,
-    update: Callable[..., list],
+    update: updates.Update,
     h: Objective,
     omega: Point,
     steps: int | None = None,
@@ -163,7 +163,8 @@ def run_in(
     """Run an update of `coordinates.updates` on the arrays of one basis, and lift its outputs to points of Y.
 
     update: `updates.kfac`, `updates.sgd`, ...; lr and further options go to it. The rest as for `run`, and dtype
-    torch.float32 to see what is rounding. Arithmetic that breaks down ends in infinities, not in an error.
+    torch.float32 to see what is rounding. A run that breaks down on its way ends in NaN, and `diverged` says so;
+    curvature that is singular at the start is a `DegenerateMetricError`.
     """
     net, x, y = h.in_basis(basis, dtype)
     w = [W.to(dtype) for W in basis.weights[omega]]
@@ -173,10 +174,16 @@ def run_in(
         raise SpaceError("run_in: say how many steps, or give batches of indices")
     outputs, losses = [model.forward(net, w, seen)[0]], [model.loss(net, w, x, y)]
     try:
-        for w in updates.descend(model, net, w, ((x[i], y[i]) for i in parts), update, lr, **options):
+        for new in updates.descend(model, net, w, ((x[i], y[i]) for i in parts), update, lr, **options):
+            w = new
             outputs.append(model.forward(net, w, seen)[0])
             losses.append(model.loss(net, w, x, y))
-    except torch.linalg.LinAlgError:  # a run that has left the finite numbers
+    except torch.linalg.LinAlgError as error:  # pyright: ignore[reportPrivateImportUsage]
+        if len(outputs) == 1:  # at the start, not after a run has left the finite numbers
+            raise DegenerateMetricError(
+                f"run_in: the curvature of {update.__name__} is singular at the start ({error}). "
+                "Look at it with kfac(h, omega).sharp(h.d(omega)), whose error names the layer and the likely cause."
+            ) from None
         missing = len(list(parts)) + 1 - len(outputs)
         outputs += [torch.full_like(outputs[0], torch.nan)] * missing
         losses += [torch.full_like(losses[0], torch.nan)] * missing

@@ -19,7 +19,9 @@ def problem(likelihood: str, widths=(3, 4, 2), n: int = 12, seed: int = 0):
     normal = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)
     home = k.Parameterization.from_widths(*widths)
     net = k.MLP(home, k.tanh)
-    omega = home.weights.point([normal(*basis.shape) for basis in home.weights.factors])
+    omega = home.weights.point(
+        [normal(*basis.shape) for basis in home.weights.factors if isinstance(basis, k.MapsBasis)]
+    )
     d = widths[-1]
     targets = {
         "gaussian": lambda: home.outputs.point(normal(n, d)),
@@ -63,7 +65,7 @@ def dense_fisher(name, p):
     """Eq. 2.2 by its words: the mean over x and the model's y of the squared gradient of -log p."""
     net, w, x = p.arrays
     d = net.layers[-1].gamma.shape[0]
-    total = 0
+    total = torch.zeros(len(flat(w)), len(flat(w)), dtype=torch.float64)
     for xi in x:
         eta_of = lambda v, xi=xi: mlp.outputs(net, mlp.forward(net, unflat(v, w), xi[None])[0])[0][0]
         eta = eta_of(flat(w))
@@ -367,3 +369,12 @@ def test_the_module_computes_the_same_function_and_curvlinops_finds_the_same_fac
     order = torch.cat(order)
     ours = block_diagonal(mlp.factors(net, w, x))[order][:, order]
     torch.testing.assert_close(factor * dense, ours, rtol=1e-9, atol=1e-12 * float(ours.abs().max()))
+
+
+def test_a_run_whose_curvature_is_singular_at_the_start_says_so_and_one_that_breaks_later_is_marked():
+    p = problem("softmax")
+    with pytest.raises(k.DegenerateMetricError, match="singular at the start"):
+        constant = k.Objective(p.net, p.h.likelihood, p.home.inputs.point(torch.zeros(12, 3).double()), p.h._targets)
+        k.run_in(p.home, updates.kfac, constant, p.omega, 2, lr=0.1)
+    broken = k.run_in(p.home, updates.sgd, p.h, p.omega, 400, lr=1e200)
+    assert broken.diverged and broken.steps == 400

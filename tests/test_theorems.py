@@ -52,7 +52,7 @@ def test_theorem_2_1_the_twin_computes_the_same_function(problem):
 
 
 def mlp_home(h, omega):
-    """The weights in the bases from which `in_basis` starts: home, with the last layer read in the likelihood's basis."""
+    """The weights in the bases from which `in_basis` starts: home, with the last layer in the likelihood's basis."""
     y = h.likelihood.basis
     z = h.net.home.preactivations[-1].changed(*h.net.home.outputs.to(y))
     last = k.MapsBasis(h.net.home.activations[-2], z)

@@ -9,11 +9,13 @@ vec stacks columns, as in the paper: vec(G X A) = (A (x) G) vec(X) for symmetric
 
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
+from typing import Any, Protocol
 
 import torch
 from torch.linalg import qr, solve, solve_triangular
 
 __all__ = [
+    "Update",
     "descend",
     "diagonal",
     "kfac",
@@ -27,10 +29,19 @@ __all__ = [
 ]
 
 
-def needs(curvature: str | None) -> Callable:
+class Update(Protocol):
+    """(w, D, curvature, lr) -> new w, and the name of the function that makes the curvature."""
+
+    needs: str | None
+    __name__: str
+
+    def __call__(self, w: list, D: list, curvature: Any, /, lr: float, **options: Any) -> list: ...
+
+
+def needs(curvature: str | None) -> Callable[[Callable[..., list]], Update]:
     """Say which function of the model makes the curvature that an update takes."""
 
-    def mark(update):
+    def mark(update: Any) -> Update:
         update.needs = curvature
         return update
 
@@ -121,7 +132,7 @@ def diagonal(w, D, factors, lr):
     return [W - lr * DW / (G.diagonal()[:, None] * A.diagonal()) for W, DW, (A, G) in zip(w, D, factors)]
 
 
-def descend(model: ModuleType, net, w, batches: Iterable, update: Callable, lr: float, **options) -> Iterator[list]:
+def descend(model: ModuleType, net, w, batches: Iterable, update: Update, lr: float, **options) -> Iterator[list]:
     """Yield the weights after each step, one step a batch (x, y). `model` is a module such as `coordinates.mlp`."""
     for x, y in batches:
         curvature = getattr(model, update.needs)(net, w, x) if update.needs else None
