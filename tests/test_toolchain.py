@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.no_gauge
+
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "book"))
 import build  # noqa: E402
