@@ -48,10 +48,10 @@ class Picture(Figure):
             super().draw(renderer)
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        """What a notebook shows: a transparent PNG, with its size in CSS pixels."""
+        """A transparent PNG, and its width in CSS pixels (with a height as well, phones would stretch it)."""
         file = io.BytesIO()
         self.savefig(file, format="png", dpi=style.DPI, transparent=True, metadata={"Software": None})
-        return file.getvalue(), {"width": 680, "height": round(100 * self.get_figheight())}
+        return file.getvalue(), {"width": 680}
 
     def __repr__(self) -> str:
         return f"<picture: {self.alt}>"
@@ -128,7 +128,7 @@ def plane(runs: Runs, likelihood: Likelihood, every: int = 25) -> Picture:
     middle, half = (low + high) / 2, (high - low) / 2 * 1.15
     ends: list[tuple[Any, str, list[str]]] = []
     with matplotlib.rc_context(style.RC):
-        (ax,) = _panels(picture, 1, 1, left=0.015, right=0.985, bottom=0.12, top=0.12, gap=0)
+        (ax,) = _panels(picture, 1, 1, left=0.015, right=0.985, bottom=0.45, top=0.12, gap=0)
         ax.set(xlim=(middle[0] - half[0], middle[0] + half[0]), ylim=(middle[1] - half[1], middle[1] + half[1]))
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set(visible=True, color=style.INKS["light"]["rule"])
@@ -152,7 +152,7 @@ def plane(runs: Runs, likelihood: Likelihood, every: int = 25) -> Picture:
             words = f"all {_count(runs)} bases" if len(names) == _count(runs) else ", ".join(names)
             _label(ax, end, f"{name}, {words}", left=end[0] > middle[0])
         failed = [f"{name}, {basis}: broke" for name, basis in keys if broke(runs[name][basis]) is not None]
-        ax.text(0.98, 0.97, "\n".join(failed), transform=ax.transAxes, ha="right", va="top")
+        ax.set_xlabel("\n".join(failed), loc="right")
     return picture
 
 
