@@ -434,7 +434,7 @@ def test_what_is_applied_to_something_checks_the_space():
 def test_spaces_of_one_name_are_told_apart():
     p, q = (AffineBasis(AffineSpace(2, "A")).point([1.0, 2.0]) for _ in range(2))
     with pytest.raises(SpaceError, match="another space of the same name"):
-        q - p
+        _ = q - p
 
 
 def test_a_kind_error_is_a_type_error_and_a_space_error_a_value_error():
@@ -450,7 +450,7 @@ def test_what_can_be_applied_to_what():
     a, z = AffineBasis(AffineSpace(2, "A")), AffineBasis(AffineSpace(3, "Z"))
     maps = MapsBasis(a, z)
     W = torch.arange(9.0, dtype=torch.float64).reshape(3, 3)
-    functions = {"Point": maps.point(W), "Vector": maps.vector(W), "Covector": maps.covector(W)}
+    functions: dict[str, Any] = {"Point": maps.point(W), "Vector": maps.vector(W), "Covector": maps.covector(W)}
     arguments = {
         "Point": a.point([1.0, -2.0]),
         "Vector": a.vector([1.0, -2.0]),
@@ -483,9 +483,10 @@ def test_what_can_be_applied_to_what():
                     function(argument)
             else:
                 assert f in refused(lambda: function(argument))  # noqa: B023
-    for name, x in {"Point": a.point([1.0, -2.0]), "Vector": a.vector([1.0, -2.0])}.items():
+    elements: dict[str, Any] = {"Point": a.point([1.0, -2.0]), "Vector": a.vector([1.0, -2.0])}
+    for name, element in elements.items():
         for argument in arguments.values():
-            assert f"{name} o" in refused(lambda: x(argument))  # noqa: B023
+            assert f"{name} o" in refused(lambda: element(argument))  # noqa: B023
 
 
 def test_metrics_take_vectors_and_sharp_takes_covectors():
@@ -509,12 +510,12 @@ def test_metrics_on_different_kinds_of_space_do_not_add():
         for j, d in enumerate(metrics):
             if i != j:
                 with pytest.raises(SpaceError, match="additive"):
-                    g + d
+                    _ = g + d
     assert isinstance(additive(metrics[0], metrics[1]) + metrics[3], Metric)
 
 
 def test_a_second_moment_is_no_metric():
-    A = second_moment(AffineBasis(AffineSpace(1, "A")).point([[1.0], [2.0]]))
+    A: Any = second_moment(AffineBasis(AffineSpace(1, "A")).point([[1.0], [2.0]]))
     g = euclidean(AffineBasis(AffineSpace(1, "A")))
     for f in (lambda: g + A, lambda: A + g, lambda: A * 2, lambda: A + A):
         with pytest.raises(TypeError):
