@@ -365,7 +365,7 @@ def load(path: str | os.PathLike[str], basis: Basis) -> Any:
     `SpaceError` where the file's numbers do not fit the basis.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             kind, space = str(file["kind"]), str(file["space"])
             parts = [torch.from_numpy(file[f"part{i}"]) for i in range(len(file.files) - 2)]
     except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
