@@ -11,8 +11,9 @@ nobody else reads, and `basis[x]` is the only way out.
 tensor([3., 4.], dtype=torch.float64)
 >>> p + q
 Traceback (most recent call last):
-kfac_lite.errors.KindError: Point + Point: the sum of two points depends on where the origin is. Write q - p for the
-vector from p to q, or affine_combination([0.5, 0.5], [p, q]) for the midpoint.
+kfac_lite.errors.KindError: Point + Point: the sum of two points depends on where the
+origin is. Write q - p for the vector from p to q, or
+affine_combination([0.5, 0.5], [p, q]) for the midpoint.
 """
 
 from __future__ import annotations
@@ -144,8 +145,8 @@ def power(space: AffineSpace, count: int) -> Product:
 Number: TypeAlias = "float | int | np.number[Any] | Tensor"
 
 _TWO_STEPS = (
-    "A covector eats directions and is none; a metric makes it one. Write point - lr * g.sharp(dh), or, if you mean "
-    "the basis you are in, point - lr * euclidean(basis).sharp(dh)."
+    "A covector eats directions and is none; a metric makes it one. Write\n    point - lr * g.sharp(dh)\n"
+    "or, if you mean the basis you are in,\n    point - lr * euclidean(basis).sharp(dh)"
 )
 _NO_ORIGIN = (
     "a multiple of a point depends on where the origin is. Choose one and write origin + c * (point - origin), or use "
@@ -257,7 +258,11 @@ def _refuse(op: str, left: object, right: object) -> NoReturn:
 
 
 def _wrap(message: str) -> str:
-    return textwrap.fill(message, 90, break_on_hyphens=False, break_long_words=False)
+    """Lines that fit a page, the first one behind "KindError: ", with the line breaks of the message kept."""
+    first, *rest = message.split("\n")
+    fill = textwrap.TextWrapper(72, break_on_hyphens=False, break_long_words=False).fill
+    lines = [fill("KindError: " + first).removeprefix("KindError: "), *map(fill, rest)]
+    return "\n".join(lines)
 
 
 # Elements --------------------------------------------------------------------------------------------------------

@@ -275,17 +275,17 @@ def test_scalars_keep_float64():
 # An expression, and below it the whole text of its KindError.
 SNAPSHOT = r"""
 p - dh
-    Point - Covector: A covector eats directions and is none; a metric makes it one. Write point - lr * g.sharp(dh),
-    or, if you mean the basis you are in, point - lr * euclidean(basis).sharp(dh).
+    Point - Covector: A covector eats directions and is none; a metric makes it one. Write point - lr * g.sharp(dh)
+    or, if you mean the basis you are in, point - lr * euclidean(basis).sharp(dh)
 p + dh
-    Point + Covector: A covector eats directions and is none; a metric makes it one. Write point - lr * g.sharp(dh),
-    or, if you mean the basis you are in, point - lr * euclidean(basis).sharp(dh).
+    Point + Covector: A covector eats directions and is none; a metric makes it one. Write point - lr * g.sharp(dh)
+    or, if you mean the basis you are in, point - lr * euclidean(basis).sharp(dh)
 dh + p
-    Covector + Point: A covector eats directions and is none; a metric makes it one. Write point - lr * g.sharp(dh),
-    or, if you mean the basis you are in, point - lr * euclidean(basis).sharp(dh).
+    Covector + Point: A covector eats directions and is none; a metric makes it one. Write point - lr * g.sharp(dh)
+    or, if you mean the basis you are in, point - lr * euclidean(basis).sharp(dh)
 p - 0.1 * dh
-    Point - Covector: A covector eats directions and is none; a metric makes it one. Write point - lr * g.sharp(dh),
-    or, if you mean the basis you are in, point - lr * euclidean(basis).sharp(dh).
+    Point - Covector: A covector eats directions and is none; a metric makes it one. Write point - lr * g.sharp(dh)
+    or, if you mean the basis you are in, point - lr * euclidean(basis).sharp(dh)
 p + p
     Point + Point: the sum of two points depends on where the origin is. Write q - p for the vector from p to q, or
     affine_combination([0.5, 0.5], [p, q]) for the midpoint.
