@@ -7,6 +7,7 @@ shows to book/static/headline.png, on white paper, for it may stand on pages of 
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,9 @@ def shown(chapter: Path = CHAPTER, tag: str = "headline") -> Any:
 
 def main() -> None:
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
-    shown().savefig(PICTURE, dpi=130, facecolor="white", metadata={"Software": None})
+    with contextlib.redirect_stdout(None):
+        picture = shown()
+    picture.savefig(PICTURE, dpi=130, facecolor="white", metadata={"Software": None})
     print(f"{PICTURE.relative_to(ROOT)}: {PICTURE.stat().st_size / 1e3:.0f} kB")
 
 
