@@ -136,7 +136,7 @@ def plane(runs: Runs, likelihood: Likelihood, every: int = 25) -> Picture:
             first = basis == next(iter(runs[name]))
             _stroke(ax, xy[:, 0], xy[:, 1], name, first)
             dots = xy[every::every]
-            look = {"ms": 11, "mfc": "white", "mew": 2} if first else {"ms": 5}
+            look: dict = {"ms": 11, "mfc": "white", "mew": 2} if first else {"ms": 5}
             ax.plot(dots[:, 0], dots[:, 1], "o", color=style.line(name), zorder=3 if first else 4, **look)
             if broke(runs[name][basis]) is not None:
                 continue
@@ -314,7 +314,7 @@ def _decades(ax: Axes, low: float, high: float) -> None:
 
 def _label(ax: Axes, xy: Any, words: str, left: bool = False, below: bool = False) -> None:
     shift = (0, -11) if below else (-12 if left else 12, 0)
-    sides = {"ha": "center", "va": "top"} if below else {"ha": "right" if left else "left", "va": "center"}
+    sides: dict = {"ha": "center", "va": "top"} if below else {"ha": "right" if left else "left", "va": "center"}
     halo = [withStroke(linewidth=4, foreground=style.INKS["light"]["paper"])]
     ax.annotate(words, xy, shift, textcoords="offset points", zorder=6, path_effects=halo, **sides)
 

@@ -42,7 +42,7 @@ def line(name: str, theme: str = "light") -> str:
 
 
 # matplotlib's settings. 15 points are the size of the text on a desktop, and 10 CSS pixels on a phone 390 wide.
-RC = {
+RC: dict = {
     "figure.facecolor": "none",
     "figure.dpi": DPI,
     "axes.facecolor": "none",
