@@ -466,8 +466,13 @@ def from_matrix(basis: Basis, G: Any) -> Metric:
         raise SpaceError(
             "the matrix of a metric gives no direction a negative square; this one has a negative eigenvalue"
         )
-    dual = basis.dual_units._x
-    return Dense(basis.space, dual.mT @ G @ dual)
+    # As R^T R with a row for every eigenvalue that is not zero, so that a change of frame keeps the rank exactly.
+    scale = G.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()
+    scale = torch.where(scale > 0, scale, 1.0)
+    eigenvalues, U = torch.linalg.eigh(G / scale[..., None] / scale[..., None, :])
+    kept = torch.where(eigenvalues > THRESHOLD * eigenvalues[..., -1:], eigenvalues, 0.0)
+    R = (U * kept[..., None, :].sqrt()).mT * scale[..., None, :] @ basis.dual_units._x
+    return Dense(basis.space, R.mT @ R)
 
 
 def expected(g: Metric) -> Metric:
