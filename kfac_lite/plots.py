@@ -281,7 +281,7 @@ def _name_ends(ax: Axes, ends: list[tuple[float, str, bool]], name: str) -> None
     low, high = np.log(ax.get_ylim())
     height = ax.get_position().height * ax.figure.get_figheight()  # type: ignore[union-attr]
     step = 0.27 / height
-    ends = sorted(ends[::-1], key=lambda end: round(float(np.log(end[0])), 6))  # ties as given, not by rounding
+    ends = sorted(ends, key=lambda end: -round(float(np.log(end[0])), 6))[::-1]  # ties as given, not by rounding
     at = [(np.log(y) - low) / (high - low) for y, *_ in ends]
     places = list(at)
     for _ in range(200):  # push neighbours apart, and everything into the panel
