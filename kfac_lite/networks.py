@@ -51,6 +51,8 @@ class MLP:
     def layers(self, omega: Point, xi: Point) -> list[tuple[Point, Point]]:
         """(zeta_i, alpha_i) of every layer."""
         self._checks(omega)
+        if not isinstance(xi, Point):
+            raise KindError(f"a network is applied to points of {self.home.inputs.space}, not to a {_name(xi)}")
         result, alpha = [], xi
         for i, omega_i in enumerate(omega.parts, 1):
             zeta = omega_i(alpha)
@@ -61,6 +63,8 @@ class MLP:
     def activate(self, i: int, zeta: Point) -> Point:
         """alpha_i = rho_i(zeta_i), i from 1 to L: a map from Z_i to A_i, number by number in the bases of home."""
         self._layer(i)
+        if not isinstance(zeta, Point):
+            raise KindError(f"an activation function is applied to points, not to a {_name(zeta)}")
         z, a = self.home.preactivations[i - 1], self.home.activations[i]
         return Point(a.space, a._write(Point, self.activations[i - 1].value(z[zeta])))
 
