@@ -6,6 +6,7 @@ it is checked against, and `kfac_lite.exact` the finite field in which the two a
 """
 
 from .bases import AffineBasis, Basis, MapsBasis, Parameterization, ProductBasis, load, save
+from .calculus import differential, pushforward
 from .curvature import expected_pullback, fisher, gauss_newton, ggn, independence, kfac
 from .descent import KFAC, SGD, Descent, NaturalGradient, Trajectory, gap, run, run_in
 from .errors import DegenerateMetricError, KindError, SpaceError
@@ -34,9 +35,7 @@ from .spaces import (
     Space,
     Vector,
     affine_combination,
-    differential,
     power,
-    pushforward,
 )
 
 __all__ = [

@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 
 from .errors import KindError, SpaceError
-from .spaces import AffineMaps, AffineSpace, Covector, Point, Product, Vector, _Element, _name
+from .refusals import _name
+from .spaces import AffineMaps, AffineSpace, Covector, Point, Product, Vector, _Element
 
 __all__ = ["AffineBasis", "Basis", "MapsBasis", "Parameterization", "ProductBasis", "load", "save"]
 

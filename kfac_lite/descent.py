@@ -21,7 +21,8 @@ from .coordinates import mlp, updates
 from .errors import DegenerateMetricError, KindError, SpaceError
 from .metrics import Metric, euclidean
 from .objective import Objective
-from .spaces import Point, _name
+from .refusals import _name
+from .spaces import Point
 
 __all__ = ["KFAC", "SGD", "Descent", "NaturalGradient", "Trajectory", "gap", "run", "run_in"]
 

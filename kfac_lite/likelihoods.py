@@ -15,7 +15,8 @@ from torch import Tensor
 from .bases import AffineBasis, _array
 from .errors import KindError, SpaceError
 from .metrics import Dense, Metric
-from .spaces import AffineSpace, Point, _name
+from .refusals import _name
+from .spaces import AffineSpace, Point
 
 __all__ = ["Bernoulli", "Categorical", "Gaussian", "Likelihood", "Softmax"]
 

@@ -9,7 +9,8 @@ from .bases import AffineBasis, Parameterization
 from .coordinates.mlp import Activation, Layer, Network, cubic, identity, logistic, sine, softplus, square, tanh
 from .errors import KindError, SpaceError
 from .likelihoods import Likelihood
-from .spaces import Point, Product, _name
+from .refusals import _name
+from .spaces import Point, Product
 
 __all__ = ["MLP", "Activation", "Network", "cubic", "identity", "logistic", "sine", "softplus", "square", "tanh"]
 

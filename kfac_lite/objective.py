@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from .bases import Parameterization
+from .calculus import differential
 from .errors import KindError, SpaceError
 from .likelihoods import Likelihood
 from .networks import MLP, Network
-from .spaces import Covector, Point, _name, differential
+from .refusals import _name
+from .spaces import Covector, Point
 
 __all__ = ["Objective"]
 
