@@ -4,7 +4,7 @@
 RUN = .venv/bin/python
 
 export PYTHONUTF8 = 1
-unexport PYTHONHOME PYTHONPATH PYTHONWARNINGS
+unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONWARNINGS PYTHONWARNDEFAULTENCODING
 
 .PHONY: help book test serve lab lint notebooks format environment clean distclean
 .DEFAULT_GOAL = help

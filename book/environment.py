@@ -28,6 +28,9 @@ CACHE = ROOT / ".cache"
 STAMP = VENV / "made.json"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
+# What a shell may have set for other Pythons, and would change what runs here.
+AMBIENT = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONWARNDEFAULTENCODING")
+
 
 def isolate() -> None:
     """Let everything that this process starts run alike on every machine, and write inside this folder only.
@@ -36,7 +39,7 @@ def isolate() -> None:
     matplotlib move into the tree, so that neither the user's own settings and kernels nor a HOME that cannot be
     written reach a page.
     """
-    for name in ("PYTHONHOME", "PYTHONPATH", "PYTHONWARNINGS", "PYTHONSTARTUP", "MPLBACKEND", "JUPYTER_PATH"):
+    for name in (*AMBIENT, "MPLBACKEND", "JUPYTER_PATH"):
         os.environ.pop(name, None)
     os.environ.update(
         PYTHONUTF8="1",
@@ -185,7 +188,7 @@ def pins() -> None:
 
 
 if __name__ == "__main__":
-    for name in ("PYTHONHOME", "PYTHONPATH", "PYTHONWARNINGS", "VIRTUAL_ENV"):
+    for name in (*AMBIENT, "VIRTUAL_ENV"):
         os.environ.pop(name, None)
     os.environ["PYTHONUTF8"] = "1"
     if sys.argv[1:] == ["pins"]:

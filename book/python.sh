@@ -11,7 +11,7 @@ low, high = re.search(r"requires-python = .>=3\.(\d+),<3\.(\d+)", text).groups()
 print("%d.%d.%d, and this needs 3.%s to 3.%d" % (sys.version_info[:3] + (low, int(high) - 1)))
 sys.exit(0 if sys.version_info[0] == 3 and int(low) <= sys.version_info[1] < int(high) else 1)'
 
-unset PYTHONHOME PYTHONPATH PYTHONWARNINGS
+unset PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONWARNINGS PYTHONWARNDEFAULTENCODING
 PYTHONUTF8=1
 export PYTHONUTF8
 
