@@ -19,7 +19,7 @@ torch.set_num_threads(1)
 settings.register_profile(
     "default",
     deadline=None,
-    max_examples=30,
+    max_examples=25,
     derandomize="CI" in os.environ,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],

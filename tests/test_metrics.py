@@ -464,6 +464,18 @@ def test_a_degenerate_metric_shows_a_direction_of_length_zero(data):
     )
 
 
+def test_a_change_of_frame_keeps_the_rank_of_a_matrix():
+    """In one of a hundred bases of condition 10 the rounding of a congruence makes a singular matrix of size 2 one of
+    condition 1e13, whose sharp is noise."""
+    space = AffineSpace(2, "A")
+    start = AffineBasis(space)
+    for seed in range(400):
+        basis = start.changed(*testing.change(2, 10.0, generator(seed)))
+        r = normal(2, 1, seed=seed + 1)
+        with pytest.raises(DegenerateMetricError):
+            from_matrix(basis, r @ r.mT).sharp(basis.covector([1.0, 2.0]))
+
+
 def problem(n: int = 12, likelihood: type = Categorical, seed: int = 0, widths=(2, 3, 2)) -> tuple[Objective, Point]:
     home = Parameterization.from_widths(*widths)
     net = MLP(home, tanh)
