@@ -1,0 +1,61 @@
+"""A torch function as JavaScript, for a page that has no torch.
+
+`trace` has torch itself list the operations that the function does, and refuses what a page cannot do. `build` turns
+them into lines of arithmetic over one heap of float64 cells, in which views, slices and indices cost nothing. `emit`
+drops the lines that nobody reads, lets lines that run over the same numbers share a loop, and writes the text.
+
+In the page, where `.source` stands in a script of the page itself:
+
+    const program = (SOURCE)();              // a heap of its own; call it again for a second one
+    program.run([[1, 2], 0.1])               // sets the inputs, computes, returns the outputs
+    program.inputs[1][0] = 0.2               // or set some inputs only: inputs and outputs are Float64Arrays
+    program.step()                           // compute, and allocate nothing
+    program.inputs[0].set(program.outputs[0])  // the outputs are cells of their own, so feeding back is safe
+    program.fault()                          // null, or {kind, operation, line}: a singular solve, or no finite number
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from .build import Builder, Constant
+from .emit import write
+from .trace import trace
+
+__all__ = ["Compiled", "Constant", "Port", "compile"]
+
+
+class Port(NamedTuple):
+    """An input or an output: where it stands in the arguments or in what is returned, and its shape."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A program: `source` is the text of a JavaScript function that makes it (see the module's first lines)."""
+
+    source: str = field(repr=False)
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    operations: tuple[str, ...]
+    constants: tuple[Constant, ...] = field(repr=False)
+
+
+def compile(fn: Callable, *examples: Any) -> Compiled:
+    """Compile `fn`, a function of tensors (or of lists, tuples and dicts of them) that returns tensors.
+
+    The examples say the shapes; every one is an input of the program, float64. What the function captures, tensors and
+    numbers of Python alike, is copied into the program as it is now: a control of a figure has to be an argument.
+    Raises `CompileError` where torch would do what a program in a page cannot.
+    """
+    traced = trace(fn, examples)
+    builder = Builder(traced)
+    return Compiled(
+        source=write(builder),
+        inputs=tuple(Port(*x) for x in traced.inputs),
+        outputs=tuple(Port(*x) for x in traced.outputs),
+        operations=tuple(sorted(builder.used)),
+        constants=tuple(builder.captured),
+    )
