@@ -42,7 +42,7 @@ environment:  ## make or repair .venv
 	@PYTHON='$(PYTHON)' sh book/python.sh book/environment.py
 
 clean:  ## remove what was built; the environment stays
-	rm -rf _build .cache .pytest_cache .ruff_cache .hypothesis book/extra/mathjax dist
+	rm -rf _build .cache .pytest_cache .ruff_cache .hypothesis book/extra/mathjax book/static/vendor book/static/scripts dist
 	find kfac_lite tests book chapters -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean  ## remove the environment too

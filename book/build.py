@@ -10,7 +10,9 @@ from, and makes them forget what a change has made old:
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +28,23 @@ BUILD = ROOT / "_build"
 INDEX = BUILD / "html" / "index.html"
 MODULES = BOOK / "node_modules"
 MATHJAX = BOOK / "extra" / "mathjax"
+VENDOR = BOOK / "static" / "vendor"
+FACES = ("latin-400-normal", "latin-400-italic", "latin-600-normal", "greek-400-normal")
+VENDORED = {
+    "popper.min.js": "@popperjs/core/dist/umd/popper.min.js",
+    "popper.LICENSE": "@popperjs/core/LICENSE.md",
+    "tippy.min.js": "tippy.js/dist/tippy-bundle.umd.min.js",
+    "tippy.LICENSE": "tippy.js/LICENSE",
+    "source-serif-4.LICENSE": "@fontsource/source-serif-4/LICENSE",
+    **{
+        f"source-serif-4-{face}.woff2": f"@fontsource/source-serif-4/files/source-serif-4-{face}.woff2"
+        for face in FACES
+    },
+}
+# The theme's icons, drawn by a script of 1.5 MB. It is replaced by one with those that our pages show.
+ICONS = BOOK / "static" / "scripts" / "fontawesome.js"
+SHOWN = """angle-left angle-right arrow-up bars chevron-down chevron-right circle-half-stroke circle-left circle-right
+download file file-pdf list magnifying-glass moon sun code pencil rocket lightbulb xmark"""
 
 
 def files(*tops: Path) -> Iterator[Path]:
@@ -82,6 +101,43 @@ def npm() -> None:
             shutil.copyfile(source / "tex-chtml-full.js", MATHJAX / "tex-chtml-full.js")
             shutil.copyfile(source.parent / "LICENSE", MATHJAX / "LICENSE")
             (MATHJAX / ".made").write_text(key, encoding="utf-8")
+        if changed(VENDOR / ".made", key):
+            VENDOR.mkdir(parents=True, exist_ok=True)
+            for name, source in VENDORED.items():
+                shutil.copyfile(MODULES / source, VENDOR / name)
+            ICONS.parent.mkdir(exist_ok=True)
+            ICONS.write_text(icon_script(), encoding="utf-8", newline="\n")
+            (VENDOR / ".made").write_text(key, encoding="utf-8")
+
+
+def icon_script() -> str:
+    """A script that puts a drawing in the place of each <i class="fa-solid fa-name">."""
+    drawn: dict[str, list[str]] = {}
+    for style, names in (("solid", SHOWN.split()), ("brands", ["github"])):
+        for name in names:
+            svg = (MODULES / "@fortawesome/fontawesome-free/svgs" / style / f"{name}.svg").read_text(encoding="utf-8")
+            drawn[name] = [re.findall(r'viewBox="([^"]+)"', svg)[0], "".join(re.findall(r' d="([^"]+)"', svg))]
+    return f"""/* Icons: Font Awesome Free, CC BY 4.0, fontawesome.com */
+{{
+const drawn = {json.dumps(drawn)};
+const other = {{"search": "magnifying-glass", "moon-o": "moon"}};
+const draw = () => document.querySelectorAll("i[class*=fa-]").forEach(old => {{
+  const names = [...old.classList].filter(c => c.startsWith("fa-")).map(c => c.slice(3)).map(c => other[c] || c);
+  const name = names.find(c => drawn[c]);
+  if (!name) return;
+  const ns = "http://www.w3.org/2000/svg", svg = document.createElementNS(ns, "svg"), path = document.createElementNS(ns, "path");
+  for (const attribute of old.attributes) svg.setAttribute(attribute.name, attribute.value);
+  svg.classList.add("svg-inline--fa");
+  svg.setAttribute("aria-hidden", "true");
+  svg.setAttribute("viewBox", drawn[name][0]);
+  path.setAttribute("d", drawn[name][1]);
+  path.setAttribute("fill", "currentColor");
+  svg.append(path);
+  old.replaceWith(svg);
+}});
+document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", draw) : draw();
+}}
+"""
 
 
 def sphinx() -> int:

@@ -1,0 +1,143 @@
+"""What the theme and the extensions leave for us to mend in each page (and in headings, before there are pages).
+
+* headings hold no TeX: tab, search results and previous/next show plain text, so `$\\Omega$` there becomes Ω;
+* solutions and other blocks of class dropdown become <details>, which work by keyboard, in print and without scripts;
+* ids twice on a page, roles and labels that assistive technology stumbles over, and widget states go;
+* K-FAC does not break at its hyphen;
+* the addresses of the repository and of the site give buttons and canonical links, where they are set.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Any
+
+from bs4 import BeautifulSoup, NavigableString, Tag
+from docutils import nodes
+from sphinx.transforms import SphinxTransform
+from sphinx.util import logging
+
+log = logging.getLogger(__name__)
+
+
+def plain(tex: str) -> str | None:
+    """A formula of letters as text; None where it is more than that."""
+
+    def letter(match: re.Match[str]) -> str:
+        size = "CAPITAL" if match[1][0].isupper() else "SMALL"
+        try:
+            return unicodedata.lookup(f"GREEK {size} LETTER {match[1].upper().replace('LAMBDA', 'LAMDA')}")
+        except KeyError:
+            return match[0]
+
+    text = re.sub(r"\\([A-Za-z]+) ?", letter, tex).strip()
+    return None if re.search(r"[\\^_{}$]", text) else text
+
+
+class PlainHeadings(SphinxTransform):
+    default_priority = 400
+
+    def apply(self, **kwargs: Any) -> None:
+        for title in self.document.findall(nodes.title):
+            if not isinstance(title.parent, nodes.section):
+                continue
+            for formula in list(title.findall(nodes.math)):
+                text = plain(formula.astext())
+                if text is None:
+                    log.warning("a heading holds a formula that has no plain text: %s", formula, location=title)
+                else:
+                    formula.replace_self(nodes.Text(text))
+
+
+def folds(page: BeautifulSoup) -> None:
+    """<div class="admonition dropdown"><p class="admonition-title">... as <details><summary>..."""
+    for block in page.select("div.admonition.dropdown, div.admonition.toggle"):
+        title = block.find("p", class_="admonition-title", recursive=False)
+        if not isinstance(title, Tag):
+            title = page.new_tag("p", attrs={"class": "admonition-title"})
+            title.string = "Proof"
+            block.insert(0, title)
+        for link in title.find_all("a"):
+            link.unwrap()
+        title.name = "summary"
+        block.name = "details"
+        block["class"] = [name for name in block["class"] if name not in ("dropdown", "toggle")] + ["fold"]
+
+
+def repair(page: BeautifulSoup) -> None:
+    for script in page.select('script[type="application/vnd.jupyter.widget-state+json"]'):
+        script.decompose()
+    for element in page.select('[id="proof-content"], [id="proof"], [id="exercise-content"], [id="solution-content"]'):
+        del element["id"]
+    for element in page.select('[aria-label="Toggle hidden content"]'):
+        del element["aria-label"]
+    for element in page.select('[role="list"], [role="doc-biblioentry"], [role="doc-backlink"], [role="note"]'):
+        del element["role"]
+    for cell in page.find_all("th"):
+        if not cell.get_text(strip=True):
+            cell.name = "td"
+    for pre in page.select("div.highlight pre, div.cell_output pre"):
+        pre["tabindex"] = "0"
+    for image in page.select("a.image-reference > img"):
+        if isinstance(image.parent, Tag):
+            image.parent.unwrap()
+
+
+def hyphens(page: BeautifulSoup) -> None:
+    for text in page.find_all(string=re.compile("K-FAC")):
+        if text.find_parent(["pre", "code", "script", "style", "svg"]) or text.find_parent(class_="math"):
+            continue
+        for part in re.split("(K-FAC)", text):
+            if part == "K-FAC":
+                span = page.new_tag("span", attrs={"class": "nb"})
+                span.string = part
+                text.insert_before(span)
+            else:
+                text.insert_before(NavigableString(part))
+        text.extract()
+
+
+def mend(body: str) -> str:
+    page = BeautifulSoup(body, "html.parser")
+    folds(page)
+    repair(page)
+    hyphens(page)
+    return str(page)
+
+
+def on_page(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    if context.get("body"):
+        context["body"] = mend(context["body"])
+
+
+def addresses(repository: str, site: str, branch: str = "main") -> tuple[dict[str, Any], str]:
+    """The theme's options and the base of canonical links, for addresses of which either may be empty."""
+    if not repository:
+        return {}, site
+    options = {
+        "repository_url": repository,
+        "repository_branch": branch,
+        "path_to_docs": "",
+        "use_repository_button": True,
+        "use_issues_button": True,
+    }
+    if "github.com/" in repository:
+        colab = "https://colab.research.google.com"
+        options["launch_buttons"] = {"notebook_interface": "jupyterlab", "colab_url": colab, "thebe": False}
+    return options, site
+
+
+def on_config(app: Any, config: Any) -> None:
+    options, site = addresses(config.book_repository, config.book_site)
+    config.html_theme_options = {**config.html_theme_options, **options}
+    config.html_baseurl = site
+
+
+def setup(app: Any) -> dict[str, Any]:
+    app.add_config_value("book_repository", "", "html")
+    app.add_config_value("book_site", "", "html")
+    app.connect("config-inited", on_config, priority=100)
+    app.connect("html-page-context", on_page, priority=400)  # before the hover cards are made, at 450
+    app.add_transform(PlainHeadings)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
