@@ -1,5 +1,8 @@
 """A compiled function computes in the page what it computes in torch; and what it cannot, it refuses (paper: none)."""
 
+import linecache
+import re
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -10,9 +13,10 @@ from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 from torch.nn import functional as F
 
 from kfac_lite import live
-from kfac_lite.live import operations
+from kfac_lite.live import CompileError, operations
+from kfac_lite.live.build import Builder
 
-from .live_page import distance, run
+from .live_page import distance, evaluate, literal, run
 
 L: Any = torch.linalg
 pytestmark = pytest.mark.no_gauge
@@ -58,7 +62,9 @@ OPERATIONS: dict[str, tuple[Any, ...]] = {
     "powers": (lambda X: (X**1, X**2, X**3, X**4, X**-1, X**-2, X.abs() ** 0.5, X.abs() ** -0.5), X),
     "other powers": (lambda X: (X**5, X.abs() ** 2.5, 2.0**X, X.abs() ** X), X),
     "compare": (
-        lambda X: [y.double() for y in (X.eq(X[0]), X.ne(X[0]), X < 0, X <= 0, X > 0, X.ge(X[0]), X.isnan())],
+        lambda X: [
+            y.double() for y in (X.eq(X[0]), X.ne(X[0]), X.lt(X[0]), X.le(X[0]), X.gt(X[0]), X.ge(X[0]), X.isnan())
+        ],
         X,
     ),
     "logic": (lambda X: [y.double() for y in ((X > 0) & (X < 1), (X > 0) | (X < -1), (X > 0) ^ (X > 1), ~(X > 0))], X),
@@ -124,6 +130,7 @@ OPERATIONS: dict[str, tuple[Any, ...]] = {
         X,
     ),
     "solve": (lambda A, B: (L.solve(A, B), L.solve(A, B[:, 0]), L.solve(A, B.mT, left=False)), A, B),
+    "pivots": (lambda M, B: L.solve(M, B), torch.tensor([[0, 1, 2], [1, 0, 3], [4, -3, 8]], dtype=torch.float64), B),
     "solve batches": (lambda Q, P: (L.solve(Q, Q.mT), L.solve(Q, P[:5]), vmap(L.solve, (None, 1))(Q[0], P.mT)), Q, P),
     "slopes of solve": (grad(lambda A, B: (L.solve(A, B) ** 2).sum(), argnums=(0, 1)), A, B),
     "inverse": (lambda A, Q: (L.inv(A), L.inv(Q)), A, Q),
@@ -178,3 +185,348 @@ def test_operations(name: str):
 
 def test_every_operation_is_tested():
     assert {operation for name in OPERATIONS for operation in compiled(name).operations} == set(operations.EVERYTHING)
+
+
+# The text ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_text_is_for_a_page_with_a_strict_policy():
+    for name in OPERATIONS:
+        source = compiled(name).source
+        assert not re.search(r"\beval\b|new Function|import|Worker|WebAssembly|fetch|document|window|</", source)
+
+
+def test_programs_have_heaps_of_their_own_and_outputs_are_not_inputs():
+    swap = live.compile(lambda x, y: (y, x, y[:1] + x), draw(2), draw(2))
+    text = f"""
+    const make = {swap.source};
+    const p = make(), q = make();
+    p.run([[1, 2], [3, 4]]);
+    q.run([[5, 6], [7, 8]]);
+    for (const t of [1, 2, 3]) {{ p.inputs[0].set(p.outputs[0]); p.inputs[1].set(p.outputs[1]); p.step(); }}
+    return [p, q].map((x) => x.outputs.map((y) => Array.from(y)));
+    """
+    assert evaluate(text) == [[[1, 2], [3, 4], [4, 5]], [[7, 8], [5, 6], [12, 13]]]
+
+
+def test_what_a_program_says_of_itself():
+    c = draw(3)
+    program = live.compile(lambda state, rate: {"w": state["w"] - rate * c, "n": rate + 1}, {"w": x}, x[0])
+    assert program.inputs == (("0['w']", (3,)), ("1", ()))
+    assert program.outputs == (("['w']", (3,)), ("['n']", ()))
+    assert program.operations == ("add", "mul", "sub")
+    assert [torch.equal(constant.value, c) for constant in program.constants] == [True]
+    assert "in a lambda: program = live.compile(lambda state, rate" in program.constants[0].line
+    with pytest.raises(AttributeError):
+        program.source = ""  # pyright: ignore[reportAttributeAccessIssue]
+    assert "function" not in repr(program)
+
+
+def test_data_are_cells_and_their_loop_is_one():
+    """For every datum: forward, backward, add up. The basis of a small network costs no loop of its own."""
+    data = draw(32, 2)
+    program = live.compile(grad(lambda W: torch.tanh(data @ W).sum()), draw(2, 2))
+    assert program.source.count("for(let") == 1
+
+
+def test_common_values_are_computed_once():
+    program = live.compile(lambda x: torch.tanh(x) * 2 + torch.tanh(x.flip(0)).flip(0) + torch.tanh(x[None])[0] ** 2, X)
+    assert program.source.count("Math.tanh") == 2  # of x, and of x backwards
+    gram = live.compile(lambda P: P.mT @ P, P)
+    assert gram.source.count("+=") == 6  # of 9: it is symmetric
+
+
+def test_numbers_survive_as_text():
+    values = torch.tensor([0.1, -0.0, 5e-324, 1.7976931348623157e308, -1 / 3, 1e22, 123456789.0], dtype=torch.float64)
+    found, _ = run(live.compile(lambda X: X + values, X * 0), X * 0)
+    assert torch.equal(found[0], values)
+    signs, _ = run(live.compile(lambda X: 1 / (values.new_tensor([-0.0, 0.0, -0.0, 0, 0, 0, 0]) * X.abs().exp()), X), X)
+    assert signs[0].tolist()[:3] == [-torch.inf, torch.inf, -torch.inf]
+
+
+# What goes wrong in the page ------------------------------------------------------------------------------------------
+
+
+def test_a_singular_solve_names_its_line_and_the_program_recovers():
+    def step(M):
+        inverse = L.inv(M @ M.mT)
+        return inverse @ M
+
+    program = live.compile(step, A)
+    text = f"""
+    const p = ({program.source})(), faults = [];
+    for (const M of [{literal(A)}, [1, 2, 3, 2, 4, 6, 1, 1, 1], {literal(A)}]) {{ p.run([M]); faults.push(p.fault()); }}
+    return faults;
+    """
+    fine, singular, again = evaluate(text)
+    assert fine is None and again is None
+    assert singular["kind"] == "singular" and singular["operation"] == "linalg.inv"
+    assert re.fullmatch(r"test_live_compile.py line \d+, in `step`: inverse = L.inv\(M @ M.mT\)", singular["line"])
+
+
+SINGULAR = {
+    "solve": (lambda M: L.solve(M, M[:, :1]), torch.outer(x, x)),
+    "solve with inf": (lambda M: L.solve(M, M[:, :1] * 0), A * torch.inf),
+    "scaled columns": (lambda M: L.solve(M * torch.logspace(-200, 200, 3, dtype=torch.float64), M), torch.outer(x, x)),
+    "cholesky": (L.cholesky, -S),
+    "triangle": (lambda M: L.solve_triangular(M, M, upper=True), A * (1 - torch.ones_like(x).diag())),
+    "qr": (lambda M: L.qr(M, mode="r").R, A * torch.nan),
+    "eigh": (L.eigvalsh, A * torch.nan),
+}
+
+
+@pytest.mark.parametrize("name", SINGULAR)
+def test_no_solver_is_silent(name: str):
+    fn, M = SINGULAR[name]
+    _, fault = run(live.compile(fn, S), M)
+    assert fault["kind"] == "singular"
+
+
+def test_scales_alone_are_not_singular():
+    scales = torch.logspace(-150, 150, 3, dtype=torch.float64)
+    for M in (A * scales, A * scales[:, None], A * 1e-200):
+        found, fault = run(live.compile(L.solve, M, B), M, B)
+        assert fault is None
+        assert distance(found, L.solve(M, B)) <= 1e-12
+
+
+def test_a_number_that_is_none_names_the_line_it_comes_from():
+    def step(x):
+        y = torch.log(x)
+        return L.solve(S, y) + 1
+
+    program = live.compile(step, x.abs())
+    _, fault = run(program, -x.abs())
+    assert fault["kind"] == "not finite" and fault["operation"] == "log"
+    assert fault["line"].endswith("in `step`: y = torch.log(x)")
+    _, fault = run(program, x * torch.nan)
+    assert (fault["operation"], fault["line"]) == ("input 0", "")
+
+
+# Refusals -------------------------------------------------------------------------------------------------------------
+
+c = torch.ones(3, dtype=torch.float64)
+single, key = torch.ones(3), torch.tensor([0, 1, 2])
+
+
+def loop(x):
+    for _ in range(int(x[0])):
+        x = x + 1
+    return x
+
+
+def shown(x):
+    print(x)
+    return x
+
+
+def told(x):
+    return x, f"{x.sum():.3f}"
+
+
+def chosen(x):
+    if x.sum() > 0:
+        return x
+    return -x
+
+
+REFUSED = {
+    # L1: captured tensors
+    "add_": (lambda x: c.add_(x), "captured"),
+    "mul_": (lambda x: (c.mul_(2), x)[1], "captured"),
+    "__setitem__": (lambda x: (c.__setitem__(0, x[0]), x)[1], "captured"),
+    "mul_ in grad": (grad(lambda x: (c.mul_(2) * x).sum()), "captured"),
+    "mul_ in vmap": (vmap(lambda x: c.mul_(x)), "captured"),
+    # L2: what a trace cannot hold
+    "Tensor.__bool__": (chosen, "`if` would have to know"),
+    "Tensor.__bool__ in grad": (grad(lambda x: chosen(x).sum()), "`if` would have to know"),
+    "Tensor.__bool__ in vmap": (vmap(chosen), "`if` would have to know"),
+    "Tensor.__float__": (lambda x: x * float(x.sum()), "whatever the numbers are"),
+    "Tensor.__float__ in vmap": (vmap(lambda x: x * float(x)), "whatever the numbers are"),
+    "Tensor.item": (lambda x: x * x.max().item(), "whatever the numbers are"),
+    "Tensor.__index__": (lambda x: x * [1, 2, 3][x.sum().long()], "whatever the numbers are"),
+    "Tensor.__int__": (loop, "whatever the numbers are"),
+    "Tensor.tolist": (lambda x: x * x.tolist()[0], "whatever the numbers are"),
+    "Tensor.numpy": (lambda x: x * torch.from_numpy(x.numpy()), "whatever the numbers are"),
+    "_local_scalar_dense": (lambda x: x[x.argmin()], "whatever the numbers are"),
+    "Tensor.__repr__": (shown, "nothing to print"),
+    "Tensor.__format__": (told, "nothing to print"),
+    "randn": (lambda x: x + torch.randn(3), "random"),
+    "rand_like": (lambda x: x + torch.rand_like(x), "random"),
+    "bernoulli": (lambda x: F.dropout(x), "random"),
+    "bernoulli_": (lambda x: x * torch.empty_like(x).bernoulli_(0.5), "random"),
+    "index": (lambda x: x[x > 0], "the shape depends"),
+    "_unique2": (lambda x: torch.unique(x), "the shape depends"),
+    "nonzero": (lambda x: x[:1] * x.nonzero(), "the shape depends"),
+    # T4: the wrong kind of number
+    "mul": (lambda x: x * single, "torch.float32"),
+    "mul with ones": (lambda x: x * torch.ones(3), "torch.float32"),
+    "_to_copy": (lambda x: x.float().double(), "torch.float32"),
+    "_to_copy to long": (lambda x: x * x.long(), "torch.int64"),
+    "output": (lambda x: x.float(), "torch.float32"),
+    "output of bool": (lambda x: x > 0, "torch.bool"),
+    "output of complex": (lambda x: torch.fft.fft(x), "torch.complex128"),
+    "output [0]": (lambda x: (1.0, x), "1.0 is no tensor"),
+    # and what the page does not have
+    "convolution": (lambda x: F.conv1d(x[None, None], x[None, None, :2]), "no such operation"),
+    "sort": (lambda x: x.sort()[0], "no such operation"),
+    "linalg.svd": (lambda x: L.svdvals(torch.outer(x, x)), "no such operation"),
+    "linalg.det": (lambda x: L.det(torch.outer(x, x)), "no such operation"),
+    "linalg.matrix_exp": (lambda x: torch.matrix_exp(torch.outer(x, x)), "no such operation"),
+    "linalg.qr": (lambda x: L.qr(torch.outer(x, x)).Q, "R only"),
+    "floor_divide": (lambda x: x // 2, "no such operation"),
+    "div": (lambda x: torch.div(x, 2, rounding_mode="trunc"), "no such operation"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refusals_name_the_operation_the_line_and_a_way_out(name: str):
+    fn, reason = REFUSED[name]
+    with pytest.raises(CompileError) as caught:
+        live.compile(fn, x)
+    message = str(caught.value)
+    first, *_ = message.split(":")
+    assert name.startswith(first)
+    assert reason in " ".join(message.split())
+    assert "\nWrite\n    " in message
+    if not first.startswith("output"):
+        assert re.search(
+            r"\n    (in the derivative taken at )?test_live_compile.py line \d+, in (a lambda|`\w+`): ", message
+        )
+    assert max(map(len, message.split("\n"))) <= 160
+    assert torch.equal(c, torch.ones(3, dtype=torch.float64)) and torch.equal(x, draw(3))
+
+
+@pytest.mark.parametrize(
+    "wrong", [x.to(torch.complex128), x.half(), x.float(), x.long(), x > 0], ids=lambda x: str(x.dtype)
+)
+def test_inputs_are_float64(wrong: Tensor):
+    with pytest.raises(
+        CompileError, match=rf"input 1\['w'\]: the dtype is {wrong.dtype}; a\s+page\s+computes\s+in\s+float64"
+    ):
+        live.compile(lambda x, state: x, x, {"w": wrong})
+
+
+@pytest.mark.parametrize("wrong", [0.1, 3, None, "tanh", [0.1]])
+def test_a_control_is_a_tensor(wrong: Any):
+    with pytest.raises(
+        CompileError, match=r"is no tensor, and would be frozen into the\s+program\s+Write\s+torch.tensor"
+    ):
+        live.compile(lambda x, rate: x, x, wrong)
+
+
+def test_a_control_that_changes_nothing_is_told():
+    with pytest.warns(UserWarning, match="input 1 changes nothing"):
+        live.compile(lambda x, rate: x * 2 + 0 * rate, x, x[0])
+
+
+def test_nothing_to_compute():
+    with pytest.raises(CompileError, match="no tensor"):
+        live.compile(lambda x: [], x)
+
+
+def test_mistakes_of_the_function_are_its_own():
+    with pytest.raises(RuntimeError, match="size"):
+        live.compile(lambda x: x + X, x)
+    with pytest.raises(ZeroDivisionError):
+        live.compile(lambda x: x * (1 // 0), x)
+
+
+def test_a_captured_tensor_is_copied_when_the_function_is_compiled():
+    k = torch.ones(3, dtype=torch.float64)
+    program = live.compile(lambda x: x * k, x)
+    k.mul_(5)
+    assert torch.equal(program.constants[0].value, torch.ones(3, dtype=torch.float64))
+    assert torch.equal(run(program, x)[0][0], x)
+
+
+def test_the_examples_are_not_changed():
+    y = x.clone()
+    live.compile(lambda x: x.mul_(2), y)
+    assert torch.equal(x, y)
+
+
+def test_the_line_of_a_cell_and_of_a_derivative(monkeypatch: pytest.MonkeyPatch):
+    cell = "import torch\n\ndef step(x):\n    return torch.fft.fft(x).abs() ** 2\n"
+    monkeypatch.setitem(linecache.cache, "/tmp/ipykernel_12/34.py", (len(cell), None, cell.splitlines(True), ""))
+    names: dict[str, Any] = {}
+    exec(compile(cell, "/tmp/ipykernel_12/34.py", "exec"), names)
+    with pytest.raises(
+        CompileError, match=re.escape("\n    cell line 4, in `step`: return torch.fft.fft(x).abs() ** 2\n")
+    ):
+        live.compile(names["step"], x)
+    with pytest.raises(
+        CompileError, match=r"\n    in the derivative taken at test_live_compile\.py line \d+, in a lambda"
+    ):
+        live.compile(lambda x: grad(torch.prod)(x), x)
+    with pytest.raises(CompileError, match=r"\n    in the derivative\n"):
+        live.compile(grad(torch.prod), x)
+
+
+# The suite can fail -------------------------------------------------------------------------------------------------
+
+WRONG = {  # a formula that is another one; what is not here gets the other sign
+    "eq": "+({0}!=={1})",
+    "lt": "+({0}<={1})",
+    "le": "+({0}<{1})",
+    "gt": "+({0}>={1})",
+    "ge": "+({0}>{1})",
+    "where": "{0}?{2}:{1}",
+}
+
+
+def caught_by(name: str) -> bool:
+    """Does the parity test of this row fail?"""
+    fn, *args = OPERATIONS[name]
+    found, fault = run(live.compile(fn, *args), *args)
+    return fault is not None or distance(found, fn(*args)) > 1e-13
+
+
+@pytest.mark.parametrize("formula", operations.FORMULAS)
+def test_a_wrong_formula_is_caught(formula: str, monkeypatch: pytest.MonkeyPatch):
+    rows = [name for name in OPERATIONS if formula in compiled(name).operations]
+    monkeypatch.setitem(operations.FORMULAS, formula, WRONG.get(formula, f"1-({operations.FORMULAS[formula]})"))
+    assert any(map(caught_by, rows))
+
+
+@pytest.mark.parametrize("power", operations.POWERS)
+def test_a_wrong_power_is_caught(power: float, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(operations.POWERS, power, "-" + operations.POWERS[power].replace("1/", "2/"))
+    assert caught_by("powers")
+
+
+FAULTS = {
+    "solve": [("s -= m[A + i", "s += m[A + i"), ("m[A + i * n + j] / p", "m[A + i * n + j] * p")],
+    "pivots": [("if (pivot !== j)", "if (false)")],
+    "triangles": [("j < i; j++) s -=", "j < i; j++) s +=")],
+    "cholesky": [("Math.sqrt(s)", "s"), ("m[x + j * n + i] = 0", "m[x + j * n + i] = 1")],
+    "qr": [("-Math.sign", "Math.sign"), ("s / (beta", "s / (2 * beta")],
+    "eigh": [
+        ("sweep < 60", "sweep < 1"),
+        ("(h < 0 ? -1 : 1)", "1"),
+        ("=> m[A + i * n + i] - m", "=> -m[A + i * n + i] + m"),
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "right", "wrong"), [(name, *x) for name in FAULTS for x in FAULTS[name]])
+def test_a_wrong_solver_is_caught(name: str, right: str, wrong: str):
+    fn, *args = OPERATIONS[name]
+    source = compiled(name).source
+    assert source.count(right) == 1
+    found, _ = run(replace(compiled(name), source=source.replace(right, wrong)), *args)
+    assert distance(found, fn(*args)) > 1e-13
+
+
+def test_a_wrong_place_is_caught(monkeypatch: pytest.MonkeyPatch):
+    """A slice that starts one too late; a sum that runs over the wrong dimension; a loop that shares too much."""
+    move = Builder.move
+    with monkeypatch.context() as m:
+        m.setattr(
+            Builder, "move", lambda self, name, f, args: move(self, name, f, args[:1] if name == "flip" else args)
+        )
+        with pytest.raises(Exception, match="flip"):
+            caught_by("turns")
+    with monkeypatch.context() as m:
+        m.setattr(Builder, "move", lambda self, name, f, args: args[0] if name == "flip" else move(self, name, f, args))
+        assert caught_by("turns")

@@ -39,7 +39,7 @@ UPDATES: dict[str, Any] = {
 }
 
 
-def network(name: str, Omega: Tensor, gamma: Tensor, hidden: Any = mlp.tanh) -> mlp.Network:
+def network(name: str, Omega: Tensor, gamma: Tensor, hidden: mlp.Activation = mlp.tanh) -> mlp.Network:
     """2-3-d, whose hidden layer is written in the basis that (Omega, gamma) leads to."""
     d = LIKELIHOODS[name]
     one, zero = torch.ones(d, dtype=torch.float64).diag(), torch.zeros(d, dtype=torch.float64)
@@ -105,7 +105,7 @@ def test_shipped_activations(hidden: str):
     w, basis, data = problem("bernoulli")
 
     def both(w, basis, data):
-        net = network("bernoulli", *basis, getattr(mlp, hidden))
+        net = network("bernoulli", *basis, hidden=getattr(mlp, hidden))
         return mlp.gradient(net, w, *data), mlp.factors(net, w, data[0]), mlp.loss(net, w, *data)
 
     assert gap(both, w, basis, data) <= 1e-12
@@ -179,7 +179,7 @@ PAIRS = [torch.add, torch.sub, lambda a, b: a * b / 2, torch.maximum, lambda a, 
 
 
 @st.composite
-def steps(draw: st.DrawFn, shape: tuple[int, ...]) -> list[Any]:
+def steps(draw: Any, shape: tuple[int, ...]) -> list[Any]:
     """Functions of the list of all tensors so far, each of which adds one; every one fits, for it saw the shapes."""
     done: list[Any] = []
     tensors = [torch.rand(shape, dtype=torch.float64)]

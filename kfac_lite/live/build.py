@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.fx.node import map_arg
 
 from . import operations
 from .trace import INSTEAD, Place, Trace, name_of, refuse
@@ -80,12 +81,14 @@ class Builder:
         self.top = 1  # the first free address
         self.lines: list[Line | Call] = []
         self.seen: dict[Any, Any] = {}
+        self.made: dict[int, Place] = {}  # where a line comes from, by its first cell
         self.used: set[str] = set()
         self.functions: set[str] = set()
         self.captured: list[Constant] = []
         self.place = Place("", "")
         self.inputs = [self.region(shape) for _, shape in traced.inputs]
         placeholders = iter(self.inputs)
+        results: list[Any] = []
         env: dict[Any, Any] = {}
         for node in traced.graph.nodes:
             self.place = node.meta.get("custom", {}).get("place") or Place(name_of(node.target), "")
@@ -97,7 +100,7 @@ class Builder:
                 if self.place.operation != "lift_fresh":  # which is a literal of the function's own
                     self.captured.append(Constant(env[node], self.place.line))
             elif node.op == "call_function":
-                args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), env.__getitem__)
+                args, kwargs = map_arg((node.args, node.kwargs), env.__getitem__)
                 env[node] = self.operation(node, args, kwargs)
                 self.check(node, env[node])
             elif node.op == "output":
@@ -310,6 +313,7 @@ class Builder:
             target = self.region(loops[:-1] if total else loops)
             self.lines.append(Line(loops, target, formula, operands, total, self.place))
             self.seen[key] = target
+            self.made[int(target.flat[0])] = self.place
         return self.seen[key]
 
     def copy(self, at: Tensor) -> np.ndarray:
@@ -317,7 +321,8 @@ class Builder:
         target, source = self.region(at.shape), at.numpy()
         loops, parts = split(source.shape)
         for part in parts:
-            self.lines.append(Line(loops, target[part], "{0}", [source[part]], "", self.place))
+            place = self.made.get(int(source[part].flat[0]), self.place)
+            self.lines.append(Line(loops, target[part], "{0}", [source[part]], "", place))
         return target
 
     # Linear algebra ----------------------------------------------------------------------------------------------
@@ -369,8 +374,8 @@ class Builder:
         if key not in self.seen:
             self.functions.add(function)
             columns = matrices[-1].shape[-1] if shape[1] < 0 else shape[1]
-            target = self.region((*batch, shape[0], columns))
             regions = [self.copy(x) for x in matrices]
+            target = self.region((*batch, shape[0], columns))
             sizes = matrices[-1].shape[-2:] if function in ("solve", "substitute", "qr") else shape[1:]
             count = int(np.prod(batch, dtype=int)) if matrices[0].numel() else 0
             for i in range(count):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .build import Builder, Call, Line
+from .trace import shown
 
 __all__ = ["write"]
 
@@ -109,7 +110,7 @@ def share(lines: list[Line | Call], top: int) -> list[Group]:
         return all((turn_of[x] == turns)[mine].all() for x, mine in zip(line.operands, ours))
 
     for line in lines:
-        here = len(groups)
+        here, cost = len(groups), 0
         if isinstance(line, Line):
             cost = 15 + len(line.formula) + 10 * len(line.operands)
             earliest = max((int(group_of[x[x > 0]].max(initial=0)) for x in line.operands), default=0)
@@ -118,10 +119,9 @@ def share(lines: list[Line | Call], top: int) -> list[Group]:
             groups.append(Group(line.loops if isinstance(line, Line) else None))
         group_of[line.target] = here
         groups[here].lines.append(line)
-        if isinstance(line, Line):
-            groups[here].size += cost
-            if not line.total:
-                turn_of[line.target] = np.arange(math.prod(line.loops)).reshape(line.loops)
+        groups[here].size += cost
+        if isinstance(line, Line) and not line.total:
+            turn_of[line.target] = np.arange(math.prod(line.loops)).reshape(line.loops)
     return groups
 
 
@@ -173,7 +173,7 @@ class Writer:
         base, names = int(at.flat[0]), "ijklpq"
         strides = [int(at.take(1, d).flat[0]) - base if n > 1 else 0 for d, n in enumerate(at.shape)]
         grid = np.indices(at.shape) if at.ndim else np.zeros((0,), int)
-        if (base + sum(s * g for s, g in zip(strides, grid)) == at).all():
+        if np.array_equal(base + sum(s * g for s, g in zip(strides, grid)), at):
             return f"m[{affine(strides, names, base)}]"
         key = at.tobytes()
         if key not in self.tables:
@@ -214,7 +214,7 @@ class Writer:
             start=self.shift + 1,
             tables=",".join(map(str, self.table)),
             lines=literal(list(lines)),
-            places=literal([[operation, lines[line]] for operation, line in self.places]),
+            places=literal([[shown(operation), lines[line]] for operation, line in self.places]),
             spans=",".join(map(str, spans)),
             library="\n".join(library).replace("\n", "\n  "),
             constants=self.constant_cells(),

@@ -1,26 +1,29 @@
 // Linear algebra on matrices that stand row by row in m, each from the cell that is given.
 
-// x = A^-1 b by elimination with partial pivoting: A (n, n) and b (n, k), A is destroyed. It fails where a pivot is
-// what rounding leaves of its column, for then no digit of x is right.
-const scale = [];
+// x = A^-1 b by elimination with partial pivoting: A (n, n) and b (n, k), A is destroyed. It fails where a pivot is no
+// larger than the rounding of the numbers that it is the difference of, whatever the units of rows and columns are.
+const sizes = [];
 function solve(m, A, b, x, n, k, place) {
   for (let i = 0; i < n * k; i++) m[x + i] = m[b + i];
-  for (let j = 0; j < n; j++) {
-    scale[j] = 0;
-    for (let i = 0; i < n; i++) scale[j] = Math.max(scale[j], Math.abs(m[A + i * n + j]));
-  }
+  for (let i = 0; i < n * n; i++) sizes[i] = Math.abs(m[A + i]);
   for (let j = 0; j < n; j++) {
     let pivot = j;
     for (let i = j + 1; i < n; i++) if (Math.abs(m[A + i * n + j]) > Math.abs(m[A + pivot * n + j])) pivot = i;
     if (pivot !== j) {
-      for (let c = 0; c < n; c++) [m[A + j * n + c], m[A + pivot * n + c]] = [m[A + pivot * n + c], m[A + j * n + c]];
+      for (let c = 0; c < n; c++) {
+        [m[A + j * n + c], m[A + pivot * n + c]] = [m[A + pivot * n + c], m[A + j * n + c]];
+        [sizes[j * n + c], sizes[pivot * n + c]] = [sizes[pivot * n + c], sizes[j * n + c]];
+      }
       for (let c = 0; c < k; c++) [m[x + j * k + c], m[x + pivot * k + c]] = [m[x + pivot * k + c], m[x + j * k + c]];
     }
     const p = m[A + j * n + j];
-    if (!(Math.abs(p) > 1e-15 * n * scale[j] && Math.abs(p) < Infinity)) fail(place);
+    if (!(Math.abs(p) > 1e-15 * n * sizes[j * n + j] && Math.abs(p) < Infinity)) fail(place);
     for (let i = j + 1; i < n; i++) {
       const f = m[A + i * n + j] / p;
-      for (let c = j + 1; c < n; c++) m[A + i * n + c] -= f * m[A + j * n + c];
+      for (let c = j + 1; c < n; c++) {
+        m[A + i * n + c] -= f * m[A + j * n + c];
+        sizes[i * n + c] = Math.max(sizes[i * n + c], Math.abs(f * m[A + j * n + c]));
+      }
       for (let c = 0; c < k; c++) m[x + i * k + c] -= f * m[x + j * k + c];
     }
   }

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Never
 import torch
 import torch.fx.traceback
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor  # pyright: ignore[reportMissingImports]
 from torch._decomp import core_aten_decompositions, get_decompositions
 from torch.func import functionalize
 from torch.fx import Graph
@@ -83,7 +84,7 @@ INSTEAD = {
 
 
 def refuse(place: Place, why: str, instead: str, cause: Exception | None = None) -> Never:
-    head = f"{place.operation}: {why}"
+    head = f"{shown(place.operation)}: {why}"
     fill = textwrap.TextWrapper(72, break_on_hyphens=False, break_long_words=False).fill
     lines = [fill("CompileError: " + head).removeprefix("CompileError: ")]
     if place.line:
@@ -114,7 +115,7 @@ def user_line(frames: Iterator[tuple[FrameType, int]]) -> str:
         source = linecache.getline(code.co_filename, number).strip()
         source = source if len(source) <= 88 else source[:85] + "..."
         return ("in the derivative taken at " if backward else "") + where + (f": {source}" if source else "")
-    return ""
+    return "in the derivative" if backward else ""
 
 
 def inside() -> Iterator[tuple[FrameType, int]]:
@@ -136,6 +137,11 @@ def raised(error: BaseException) -> list[tuple[FrameType, int]]:
     return frames[::-1]
 
 
+def shown(name: str) -> str:
+    """`linalg.solve`, as the user writes it, for torch's _linalg_solve_ex."""
+    return re.sub(r"^_?linalg_(\w+?)(_ex)?$", r"linalg.\1", name)
+
+
 def name_of(operation: Any) -> str:
     """`mul` for aten.mul.Tensor."""
     return getattr(getattr(operation, "overloadpacket", operation), "__name__", str(operation))
@@ -145,7 +151,7 @@ def name_of(operation: Any) -> str:
 
 
 class Reads(TorchFunctionMode):
-    """Refuses Python's way of looking at numbers that are not known yet, and knows what was called last."""
+    """Refuses Python's way of looking at numbers that are not known yet, and knows what was changed in place last."""
 
     def __init__(self):
         super().__init__()
@@ -153,8 +159,9 @@ class Reads(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
-        self.last = name if name != "__get__" else self.last
-        if name in READ and torch._C._functorch.is_functorch_wrapped_tensor(args[0]):
+        if name.endswith("_") and name not in ("__get__", "__set__"):
+            self.last = name
+        if name in READ and is_functorch_wrapped_tensor(args[0]):
             refuse(Place(f"Tensor.{name}", user_line(inside())), *READ[name])
         return func(*args, **(kwargs or {}))
 
@@ -252,11 +259,11 @@ def trace(fn: Callable, examples: tuple) -> Trace:
     except CompileError:
         raise
     except Exception as error:
-        place = Place(reads.last, user_line(iter(raised(error))))
+        line = user_line(iter(raised(error)))
         if CAPTURED.search(str(error)):
-            refuse(place, MUTATED, COPY, error)
+            refuse(Place(reads.last, line), MUTATED, COPY, error)
         if DATA_DEPENDENT.search(str(error)):
-            refuse(place, FIXED, CHOOSE, error)
+            refuse(Place("the function", line), FIXED, CHOOSE, error)
         raise
     if not results:
         raise CompileError("the function returns no tensor, so there is nothing to compute")
