@@ -111,6 +111,10 @@ def on_page(app: Any, pagename: str, templatename: str, context: dict[str, Any],
         context["body"] = mend(context["body"])
 
 
+def no_such_page(app: Any) -> list[tuple[str, dict[str, Any], str]]:
+    return [("404", {"book_root": app.config.book_site}, "404.html")]
+
+
 def addresses(repository: str, site: str, branch: str = "main") -> tuple[dict[str, Any], str]:
     """The theme's options and the base of canonical links, for addresses of which either may be empty."""
     if not repository:
@@ -138,6 +142,7 @@ def setup(app: Any) -> dict[str, Any]:
     app.add_config_value("book_repository", "", "html")
     app.add_config_value("book_site", "", "html")
     app.connect("config-inited", on_config, priority=100)
+    app.connect("html-collect-pages", no_such_page)
     app.connect("html-page-context", on_page, priority=400)  # before the hover cards are made, at 450
     app.add_transform(PlainHeadings)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -74,6 +74,10 @@ def take_over(app: Any, env: Any) -> list[str]:
         counted = env.toc_fignumbers.setdefault(docname, {}).setdefault(figtype, {})
         env.paper_counted[docname, figtype, identity] = counted.get(identity, ())
         counted[identity] = tuple(ITEMS[label]["number"].split("."))
+        said = ("single", f"{ITEMS[label]['kind'].title()} {ITEMS[label]['number']}", identity, "main", None)
+        entries = env.get_domain("index").entries.setdefault(docname, [])
+        if said not in entries:  # so that a search for "Theorem 3.1" leads to it
+            entries.append(said)
     env.paper_places = found
     return [] if before in (None, found) else sorted(env.found_docs)
 
