@@ -2,6 +2,8 @@
 
 import linecache
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -194,6 +196,25 @@ def test_the_text_is_for_a_page_with_a_strict_policy():
     for name in OPERATIONS:
         source = compiled(name).source
         assert not re.search(r"\beval\b|new Function|import|Worker|WebAssembly|fetch|document|window|</", source)
+
+
+def test_a_line_of_the_function_cannot_end_the_script():
+    program = live.compile(lambda x: torch.sin(x) + len("</script><!--"), x)
+    assert "script>" in program.source and "</script" not in program.source and "<!--" not in program.source
+
+
+def test_functions_are_short():
+    """An engine never optimises a huge one, and a matrix of 4 x 4 x 4 derivatives is long when it is written out."""
+    program = live.compile(jacfwd(torch.tanh), draw(3, 4, 4))
+    bodies = re.findall(r"^  function f\d+\(\) .*$", program.source, re.MULTILINE)
+    assert len(bodies) > 1 and max(map(len, bodies)) <= 2000
+    assert distance(run(program, draw(3, 4, 4))[0], jacfwd(torch.tanh)(draw(3, 4, 4))) <= 1e-14
+
+
+def test_the_compiler_needs_no_widgets():
+    heavy = "{'anywidget', 'ipywidgets', 'matplotlib', 'py_mini_racer'}"
+    code = f"import sys, kfac_lite.live; assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_programs_have_heaps_of_their_own_and_outputs_are_not_inputs():

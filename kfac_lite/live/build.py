@@ -264,7 +264,7 @@ class Builder:
         if 0 in over and kind == "sum":
             return Cells(torch.zeros(shape, dtype=torch.int64))
         target = np.empty(shape, np.int64)
-        inner, terms = split(over)
+        inner, terms = split(over, 16)
         outer, parts = split(shape, MOST // len(terms))
         loops = (*outer, *([int(np.prod(inner))] if inner else []))
         for part in parts:

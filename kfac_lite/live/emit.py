@@ -28,6 +28,7 @@ TOTALS = {
     "max": ("-Infinity", "{0}=Math.max({0},{1});"),
     "min": ("Infinity", "{0}=Math.min({0},{1});"),
 }
+INDICES = "ijklpqrtuwxyz"  # of loops, from the outermost
 LIBRARY = Path(__file__).with_name("linalg.js").read_text(encoding="utf-8")
 
 PROGRAM = """function () {{
@@ -125,6 +126,11 @@ def share(lines: list[Line | Call], top: int) -> list[Group]:
     return groups
 
 
+def halves(group: Group) -> list[Group]:
+    middle = len(group.lines) // 2
+    return [Group(group.loops, group.lines[:middle]), Group(group.loops, group.lines[middle:])]
+
+
 def number(x: float) -> str:
     """A float as a literal that reads back as the same float."""
     text = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}.get(repr(x), repr(x).removesuffix(".0"))
@@ -141,12 +147,15 @@ class Writer:
         for (name, _), x in zip(builder.traced.inputs, builder.inputs):
             if x.size and not needed[x].any():
                 warnings.warn(f"input {name} changes nothing: the function does not use it", stacklevel=4)
-        self.groups = share(lines, builder.top)
-        self.stored = self.read_elsewhere()
         self.tables: dict[bytes, int] = {}
         self.table: list[int] = []
         self.constants: set[int] = set()
         self.places: dict[Any, int] = {}
+        self.groups = share(lines, builder.top)
+        self.stored = self.read_elsewhere()
+        while long := [group for group in self.groups if len(self.text(group)) > SIZE - 30 and len(group.lines) > 1]:
+            self.groups = [part for group in self.groups for part in (halves(group) if group in long else [group])]
+            self.stored = self.read_elsewhere()
 
     def read_elsewhere(self) -> np.ndarray:
         """The cells that have to be in the heap: a value that only its own loop reads is a local name."""
@@ -170,7 +179,7 @@ class Writer:
         """m[...] for the cells at these addresses, by the loops' indices: a formula if there is one, else a table."""
         self.constants.update(at[at <= 0].tolist())
         at = at + self.shift
-        base, names = int(at.flat[0]), "ijklpq"
+        base, names = int(at.flat[0]), INDICES
         strides = [int(at.take(1, d).flat[0]) - base if n > 1 else 0 for d, n in enumerate(at.shape)]
         grid = np.indices(at.shape) if at.ndim else np.zeros((0,), int)
         if np.array_equal(base + sum(s * g for s, g in zip(strides, grid)), at):
@@ -193,7 +202,7 @@ class Writer:
         functions, current = [], ""
         for group in self.groups:
             text = self.text(group)
-            if current and len(current) + len(text) > SIZE - 20:
+            if current and len(current) + len(text) > SIZE - 30:
                 functions.append(current)
                 current = ""
             current += text
@@ -311,7 +320,7 @@ class Body:
     def text(self) -> str:
         for line in self.group.lines:
             self.add(line)
-        loops = [f"for(let {x}=0;{x}<{n};{x}++){{" for x, n in zip("ijklpq", self.group.loops or ())]
+        loops = [f"for(let {x}=0;{x}<{n};{x}++){{" for x, n in zip(INDICES, self.group.loops or ())]
         outer, inner = "".join(loops[:-1]), "".join(loops[-1:])
         body = "".join(self.body) + "}" * len(inner and "x")
         return "{" + "".join([*self.before, outer, *self.start, inner, body, *self.end, "}" * len(loops[:-1])]) + "}"
