@@ -123,7 +123,7 @@ def run(
     omega: Point,
     steps: int | None = None,
     *,
-    batches: Sequence[Any] | Tensor | None = None,
+    batches: Iterable[Any] | None = None,
     watch: Point | None = None,
 ) -> Trajectory:
     """Follow a rule from omega on the spaces themselves.
@@ -139,8 +139,8 @@ def run(
         losses.append(h(omega).detach())
 
     keep(omega)
-    for part in _parts(h, steps, batches):
-        omega = rule(part, omega)
+    for index in _indices(steps, batches):
+        omega = rule(h.batch(index), omega)
         keep(omega)
     basis = h.likelihood.basis
     stacked = torch.stack([basis[y] for y in outputs])
@@ -155,7 +155,7 @@ def run_in(
     steps: int | None = None,
     *,
     lr: float,
-    batches: Sequence[Any] | Tensor | None = None,
+    batches: Iterable[Any] | None = None,
     watch: Point | None = None,
     dtype: torch.dtype = torch.float64,
     model: ModuleType = mlp,
@@ -170,9 +170,7 @@ def run_in(
     net, x, y = h.in_basis(basis, dtype)
     w = [W.to(dtype) for W in basis.weights[omega]]
     seen = basis.inputs[h.inputs if watch is None else watch].to(dtype)
-    parts = [slice(None)] * steps if batches is None and steps is not None else batches
-    if parts is None:
-        raise SpaceError("run_in: say how many steps, or give batches of indices")
+    parts = _indices(steps, batches)
     outputs, losses = [model.forward(net, w, seen)[0]], [model.loss(net, w, x, y)]
     try:
         for new in updates.descend(model, net, w, ((x[i], y[i]) for i in parts), update, lr, **options):
@@ -185,7 +183,7 @@ def run_in(
                 f"run_in: the curvature of {update.__name__} is singular at the start ({error}). "
                 "Look at it with kfac(h, omega).sharp(h.d(omega)), whose error names the layer and the likely cause."
             ) from None
-        missing = len(list(parts)) + 1 - len(outputs)
+        missing = len(parts) + 1 - len(outputs)
         outputs += [torch.full_like(outputs[0], torch.nan)] * missing
         losses += [torch.full_like(losses[0], torch.nan)] * missing
     end = basis.weights._write(Point, [W.double() for W in w])
@@ -194,12 +192,14 @@ def run_in(
     )
 
 
-def _parts(h: Objective, steps: int | None, batches: Any) -> Iterable[Objective]:
-    if batches is not None:
-        return (h.batch(index) for index in batches)
-    if steps is None:
-        raise SpaceError("run: say how many steps, or give batches of indices")
-    return (h for _ in range(steps))
+def _indices(steps: int | None, batches: Any) -> Sequence[Any]:
+    """Which data each step sees."""
+    if (steps is None) == (batches is None):
+        raise SpaceError(
+            "a run has a number of steps, each on all the data, or batches of indices, one a step: steps=100, or "
+            f"batches=stream; got {'both' if batches is not None else 'neither'}"
+        )
+    return [slice(None)] * steps if steps is not None else list(batches)
 
 
 def _lift(basis: Any, numbers: Tensor) -> Point:

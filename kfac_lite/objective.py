@@ -36,6 +36,11 @@ class Objective:
         self._targets = likelihood.targets(targets)
         if self._targets.shape[:-1] != inputs.batch:
             raise SpaceError(f"Objective: {inputs.batch[0]} inputs, but targets of shape {tuple(self._targets.shape)}")
+        self._some()
+
+    def _some(self) -> None:
+        if not len(self):
+            raise SpaceError("Objective: no data; a mean needs one or more")
 
     def __call__(self, omega: Point) -> Tensor:
         """The mean loss, a number."""
@@ -52,6 +57,7 @@ class Objective:
         part = object.__new__(Objective)
         part.net, part.likelihood = self.net, self.likelihood
         part.inputs, part._targets = self.inputs.at(index), self._targets[index]
+        part._some()
         return part
 
     def in_basis(self, kappa: Parameterization, dtype: torch.dtype = torch.float64) -> tuple[Network, Tensor, Tensor]:

@@ -378,3 +378,18 @@ def test_a_run_whose_curvature_is_singular_at_the_start_says_so_and_one_that_bre
         k.run_in(p.home, updates.kfac, constant, p.omega, 2, lr=0.1)
     broken = k.run_in(p.home, updates.sgd, p.h, p.omega, 400, lr=1e200)
     assert broken.diverged and broken.steps == 400
+
+
+def test_a_run_wants_steps_or_batches_and_a_mean_wants_data():
+    p = problem("gaussian")
+    for arguments in ({}, {"steps": 2, "batches": [[0, 1]]}):
+        with pytest.raises(k.SpaceError, match="steps=100, or batches=stream"):
+            k.run(k.SGD(0.1, basis=p.home.weights), p.h, p.omega, **arguments)
+        with pytest.raises(k.SpaceError, match="steps=100, or batches=stream"):
+            k.run_in(p.home, updates.sgd, p.h, p.omega, lr=0.1, **arguments)
+    with pytest.raises(k.SpaceError, match="no data"):
+        p.h.batch([])
+    with pytest.raises(k.SpaceError, match="no data"):
+        k.Objective(p.net, p.h.likelihood, p.h.inputs.at(slice(0)), p.home.outputs.point(torch.zeros(0, 2).double()))
+    three = k.run_in(p.home, updates.sgd, p.h, p.omega, lr=0.1, batches=iter([[0, 1], [2, 3], [4]]))
+    assert three.steps == 3
