@@ -100,7 +100,7 @@ class Twin:
         """The network's outputs, brought home."""
         return mlp.outputs(self.net, mlp.forward(self.net, w, x)[0])[0]
 
-    def run(self, update: Callable, steps: Any, lr: Any = 0.05, **options: Any) -> Iterator[list]:
+    def run(self, update: updates.Update, steps: Any, lr: Any = 0.05, **options: Any) -> Iterator[list]:
         """The weights at the start and after every step; `steps` counts full batches, or lists batches of indices."""
         batches = [(self.x, self.y)] * steps if isinstance(steps, int) else ((self.x[i], self.y[i]) for i in steps)
         yield self.w

@@ -35,7 +35,7 @@ class Update(Protocol):
     needs: str | None
     __name__: str
 
-    def __call__(self, w: list, D: list, curvature: Any, /, lr: float, **options: Any) -> list: ...
+    def __call__(self, *arrays: Any, **options: Any) -> list: ...
 
 
 def needs(curvature: str | None) -> Callable[[Callable[..., list]], Update]:
