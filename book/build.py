@@ -125,7 +125,7 @@ const draw = () => document.querySelectorAll("i[class*=fa-]").forEach(old => {{
   const names = [...old.classList].filter(c => c.startsWith("fa-")).map(c => c.slice(3)).map(c => other[c] || c);
   const name = names.find(c => drawn[c]);
   if (!name) return;
-  const ns = "http://www.w3.org/2000/svg", svg = document.createElementNS(ns, "svg"), path = document.createElementNS(ns, "path");
+  const [svg, path] = ["svg", "path"].map(kind => document.createElementNS("http://www.w3.org/2000/svg", kind));
   for (const attribute of old.attributes) svg.setAttribute(attribute.name, attribute.value);
   svg.classList.add("svg-inline--fa");
   svg.setAttribute("aria-hidden", "true");

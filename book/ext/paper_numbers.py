@@ -51,7 +51,8 @@ def places(env: Any) -> dict[str, tuple[str, str, str]]:
         for label, (docname, _) in env.get_domain("math").equations.items()
     }
     found |= {
-        label: (proof["docname"], proof["countertype"], label) for label, proof in getattr(env, "proof_list", {}).items()
+        label: (proof["docname"], proof["countertype"], label)
+        for label, proof in getattr(env, "proof_list", {}).items()
     }
     tables = env.get_domain("std").anonlabels
     found |= {label: (tables[label][0], "table", tables[label][1]) for label in tables if label.startswith("tab-")}
