@@ -48,6 +48,7 @@ def distance(found: list[Tensor], wanted: Any) -> float:
     """The largest difference, relative to the largest number of each output; infinite where NaN meets a number."""
     worst = 0.0
     for a, b in zip(found, tree_leaves(wanted), strict=True):
+        b = b.detach()
         assert a.shape == b.shape
         if a.numel():
             gap = torch.where((a == b) | (a.isnan() & b.isnan()), 0.0, (a - b).abs() / b.abs().max().clamp(min=1e-300))

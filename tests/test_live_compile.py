@@ -135,6 +135,11 @@ OPERATIONS: dict[str, tuple[Any, ...]] = {
     "pivots": (lambda M, B: L.solve(M, B), torch.tensor([[0, 1, 2], [1, 0, 3], [4, -3, 8]], dtype=torch.float64), B),
     "solve batches": (lambda Q, P: (L.solve(Q, Q.mT), L.solve(Q, P[:5]), vmap(L.solve, (None, 1))(Q[0], P.mT)), Q, P),
     "slopes of solve": (grad(lambda A, B: (L.solve(A, B) ** 2).sum(), argnums=(0, 1)), A, B),
+    "tangents of solve": (lambda A, B: (jacfwd(L.solve)(A, B), jacfwd(L.solve, argnums=1)(A, B[:, 0])), A, B),
+    "tangents of solve from the right": (jacfwd(lambda A, B: L.solve(A, B, left=False)), A, B.mT),
+    "tangents of slopes of solve": (hessian(lambda A: L.solve(A, A[0]).sum()), A),
+    "tangents of inverse and roots": (lambda S: (jacfwd(L.inv)(S), jacfwd(L.cholesky)(S)), S),
+    "modules": (torch.nn.Linear(3, 2, dtype=torch.float64), x),
     "inverse": (lambda A, Q: (L.inv(A), L.inv(Q)), A, Q),
     "slopes of inverse": (grad(lambda A: (L.inv(A) ** 2).sum()), A),
     "cholesky": (

@@ -201,6 +201,8 @@ class Builder:
         """Torch itself, on addresses."""
         if name in ("alias", "clone", "_to_copy"):
             return args[0]
+        if name == "squeeze_":  # in torch's own linear; it changes no number
+            target = getattr(torch.ops.aten.squeeze, target._overloadname)
         if name == "copy":
             return Cells(self.address(args[1]).expand(args[0].shape))
         if name == "view":
@@ -331,23 +333,24 @@ class Builder:
         function = operations.SOLVERS[name]
         a = self.address(args[0])
         n = a.shape[-1]
-        unknown = (None, None, None)
-        if function == "solve":
-            b = (
-                self.address(args[1])
-                if name == "_linalg_solve_ex"
-                else self.constant(torch.eye(n, dtype=torch.float64))
-            )
+        eye = torch.eye(n, dtype=torch.float64)
+        if name == "linalg_inv_ex":
+            return Cells(self.call("solve", [a, self.constant(eye)], (n, -1))), None
+        if name == "_linalg_solve_ex":
+            b = self.address(args[1])
             vector = b.ndim == 1 or (b.ndim == a.ndim - 1 and b.shape == a.shape[:-1])
-            b = b[..., None] if vector else b
             left = kwargs.get("left", args[2] if len(args) > 2 else True)
-            x = self.call("solve", [a, b] if left or name != "_linalg_solve_ex" else [a.mT, b.mT], (n, -1))
-            x = x if left or name != "_linalg_solve_ex" else x.mT
-            return (Cells(x[..., 0] if vector else x), *unknown)
+            x = self.divide(a, b[..., None] if vector else b, left)
+            # In the place of its factors stands the matrix itself; only derivatives ask for them, in linalg_lu_solve.
+            pivots = torch.zeros(a.shape[:-1], dtype=torch.int32)
+            return Cells(x[..., 0] if vector else x), Cells(a), pivots, None
+        if name == "linalg_lu_solve":
+            a = a.mT if kwargs.get("adjoint") else a
+            return Cells(self.divide(a, self.address(args[2]), kwargs.get("left", True)))
         if function == "substitute":
             b = self.address(args[1])
             if kwargs.get("unitriangular"):
-                a = torch.where(torch.eye(n, dtype=torch.bool), self.constant(1.0), a)
+                a = torch.where(eye.bool(), self.constant(1.0), a)
             if not kwargs.get("left", True):  # x a = b
                 x, upper = (a.mT, b.mT), not kwargs["upper"]
             else:
@@ -358,13 +361,18 @@ class Builder:
             return Cells(x if kwargs.get("left", True) else x.mT)
         if function == "cholesky":
             x = self.call("cholesky", [a], (n, n))
-            return (Cells(x.mT if kwargs.get("upper", len(args) > 1 and args[1]) else x), *unknown)
+            return (Cells(x.mT if kwargs.get("upper", len(args) > 1 and args[1]) else x), None)
         if function == "qr":
             if kwargs.get("mode", args[1] if len(args) > 1 else "reduced") != "r":
                 refuse(self.place, "the page makes R only", "torch.linalg.qr(A, mode='r').R")
             return None, Cells(self.call("qr", [a], (min(a.shape[-2:]), n)))
         x = self.call("eigh", [a.tril() + a.tril(-1).mT], (n + 1, n))
         return Cells(x[..., 0, :]), Cells(x[..., 1:, :])
+
+    def divide(self, a: Tensor, b: Tensor, left: bool) -> Tensor:
+        """a^-1 b, or b a^-1."""
+        n = a.shape[-1]
+        return self.call("solve", [a, b], (n, -1)) if left else self.call("solve", [a.mT, b.mT], (n, -1)).mT
 
     def call(self, function: str, arguments: list[Tensor], shape: tuple[int, int]) -> Tensor:
         """One function of linalg.js for all matrices of a batch, on copies, for it may use them up."""

@@ -77,6 +77,7 @@ TOTALS = {"sum": "sum", "prod": "prod", "amax": "max", "amin": "min", "max": "ma
 SOLVERS = {
     "_linalg_solve_ex": "solve",
     "linalg_inv_ex": "solve",
+    "linalg_lu_solve": "solve",
     "linalg_solve_triangular": "substitute",
     "linalg_cholesky_ex": "cholesky",
     "linalg_qr": "qr",
@@ -84,9 +85,9 @@ SOLVERS = {
 }
 MOVES = frozenset(
     """
-    alias clone copy _to_copy view expand permute squeeze unsqueeze slice select cat flip repeat unfold diagonal
-    split_with_sizes slice_scatter diagonal_scatter constant_pad_nd index index_select index_put gather scatter
+    alias clone copy _to_copy view expand permute squeeze squeeze_ unsqueeze slice select cat flip repeat unfold
+    diagonal split_with_sizes slice_scatter diagonal_scatter constant_pad_nd index index_select index_put gather scatter
     """.split()  # noqa: SIM905
 )
-MADE = frozenset(["full_like"])
+MADE = frozenset(["full_like", "_new_zeros_with_same_feature_meta"])
 EVERYTHING = frozenset([*FORMULAS, *TOTALS, *SOLVERS, *MOVES, *MADE, "clamp", "mm", "bmm"])

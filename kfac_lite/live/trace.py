@@ -173,7 +173,8 @@ class Watch(TorchDispatchMode):
         place = Place(name_of(func), user_line(inside()))
         if torch.Tag.nondeterministic_seeded in func.tags:
             refuse(place, "random numbers would be drawn once and be constants in the page", "noise as an input")
-        if func._schema.is_mutable:  # functionalize has removed every change of a tensor that the function made
+        # functionalize has removed every change of a tensor that the function made; squeeze_ changes no number
+        if func._schema.is_mutable and torch.Tag.inplace_view not in func.tags:
             refuse(place, MUTATED, COPY)
         masks = place.operation == "index" and any(i is not None and i.dtype == torch.bool for i in args[1])
         if masks or (torch.Tag.dynamic_output_shape in func.tags and place.operation != "index"):
