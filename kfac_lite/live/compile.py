@@ -12,6 +12,11 @@ In the page, where `.source` stands in a script of the page itself:
     program.step()                           // compute, and allocate nothing
     program.inputs[0].set(program.outputs[0])  // the outputs are cells of their own, so feeding back is safe
     program.fault()                          // null, or {kind, operation, line}: a singular solve, or no finite number
+
+Inputs and outputs are the leaves of the arguments and of what is returned, in order, each flat, row by row. A fault is
+that of the last step. "singular" names the solve; "not finite" names the first number in the heap that is none, which
+is the operation that made it or one that it went into, for numbers that only one loop needs are never in the heap.
+A factor that is known to be 0 makes 0, also where torch has 0 * inf = nan.
 """
 
 from collections.abc import Callable
