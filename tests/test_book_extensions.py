@@ -27,7 +27,14 @@ Text.
 
 See {eq}`eq-2-7`, {prf:ref}`thm-3-6`, {prf:ref}`thm-2-1` and {eq}`eq-A-1`.
 """
-TWO = "---\norphan: true\n---\n\n# The $\\Omega$ of a layer\n\nBy {prf:ref}`thm-3-6` and {prf:ref}`this <thm-3-6>`, with {eq}`eq-2-7`.\n"
+TWO = """---
+orphan: true
+---
+
+# The $\\Omega$ of a layer
+
+By {prf:ref}`thm-3-6` and {prf:ref}`this <thm-3-6>`, with {eq}`eq-2-7`.
+"""
 
 
 @pytest.fixture
@@ -121,6 +128,7 @@ def test_headings_are_plain(build):
     [
         ("<p>K-FAC <code>K-FAC</code></p>", '<p><span class="nb">K-FAC</span> <code>K-FAC</code></p>'),
         ('<span class="math">\\(K-FAC\\)</span>', '<span class="math">\\(K-FAC\\)</span>'),
+        ('<div id="a"><p id="a"></p></div>', '<div id="a"><p></p></div>'),
         ("<th></th>", "<td></td>"),
         ('<div role="list"></div>', "<div></div>"),
         (

@@ -70,6 +70,12 @@ def repair(page: BeautifulSoup) -> None:
         script.decompose()
     for element in page.select('[id="proof-content"], [id="proof"], [id="exercise-content"], [id="solution-content"]'):
         del element["id"]
+    seen: set[str] = set()
+    for element in page.select("[id]"):  # a statement without a number gives its id to its title as well
+        if str(element["id"]) in seen:
+            del element["id"]
+        else:
+            seen.add(str(element["id"]))
     for element in page.select('[aria-label="Toggle hidden content"]'):
         del element["aria-label"]
     for element in page.select('[role="list"], [role="doc-biblioentry"], [role="doc-backlink"], [role="note"]'):
