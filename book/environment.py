@@ -115,7 +115,7 @@ def why_not(log: str) -> str:
     if re.search(unreachable, log):
         return f"{what}: the package index cannot be reached. Is there a network? Then run the same command again."
     errors = re.findall(r"ERROR: (.+)", log)
-    return f"{what}: {errors[0] if errors else 'pip stopped'}. Mended? Then run the same command again."
+    return f"{what}: {errors[0].rstrip('.') if errors else 'pip stopped'}. Mended? Then run the same command again."
 
 
 class Refused(Exception):

@@ -1,8 +1,11 @@
 """The newcomer's path: what the package ships, how chapters are normalised, what makes pages old."""
 
+import contextlib
 import copy
+import importlib.metadata
 import itertools
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 pytestmark = pytest.mark.no_gauge
 
@@ -101,6 +105,22 @@ def test_every_requirement_is_pinned_and_none_has_an_address():
     assert "torch==2.13.0\n" in pins
     assert "@" not in pins + "".join(asked)
     assert "+" not in pins
+
+
+def test_every_pin_installs_on_every_python_that_is_admitted():
+    """A pin that leaves out Debian 12's 3.11.2, say, would stop its users with a riddle of pip's."""
+    low, high = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", PROJECT["requires-python"]).groups()  # type: ignore[union-attr]
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    refusing = []
+    for name in (line.split("==")[0] for line in pins if "==" in line):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # a package of another system
+            said = importlib.metadata.metadata(name)
+            asked = said["Requires-Python"] if "Requires-Python" in said else ""
+            refused = [
+                f"3.{minor}.0" for minor in range(int(low), int(high)) if f"3.{minor}.0" not in SpecifierSet(asked)
+            ]
+            refusing += [(name, asked)] * bool(refused)
+    assert not refusing
 
 
 def test_no_file_names_a_registry():
