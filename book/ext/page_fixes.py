@@ -13,7 +13,8 @@ import re
 import unicodedata
 from typing import Any
 
-from bs4 import BeautifulSoup, NavigableString, Tag
+from bs4 import BeautifulSoup, Tag
+from bs4.element import NavigableString
 from docutils import nodes
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
@@ -62,7 +63,7 @@ def folds(page: BeautifulSoup) -> None:
             link.unwrap()
         title.name = "summary"
         block.name = "details"
-        block["class"] = [name for name in block["class"] if name not in ("dropdown", "toggle")] + ["fold"]
+        block["class"] = " ".join([name for name in block["class"] if name not in ("dropdown", "toggle")] + ["fold"])
 
 
 def repair(page: BeautifulSoup) -> None:
