@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from sphinx.addnodes import pending_xref
+from sphinx.addnodes import index, pending_xref
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 
@@ -75,12 +75,16 @@ def take_over(app: Any, env: Any) -> list[str]:
         counted = env.toc_fignumbers.setdefault(docname, {}).setdefault(figtype, {})
         env.paper_counted[docname, figtype, identity] = counted.get(identity, ())
         counted[identity] = tuple(ITEMS[label]["number"].split("."))
-        said = ("single", f"{ITEMS[label]['kind'].title()} {ITEMS[label]['number']}", identity, "main", None)
-        entries = env.get_domain("index").entries.setdefault(docname, [])
-        if said not in entries:  # so that a search for "Theorem 3.1" leads to it
-            entries.append(said)
     env.paper_places = found
     return [] if before in (None, found) else sorted(env.found_docs)
+
+
+def to_search(app: Any, doctree: nodes.document, docname: str) -> None:
+    """An entry for each item on the page, so that a search for "Theorem 3.1" leads to it."""
+    for label, (where, _, identity) in getattr(app.env, "paper_places", {}).items():
+        if where == docname:
+            words = f"{ITEMS[label]['kind'].title()} {ITEMS[label]['number']}"
+            doctree += index(entries=[("single", words, identity, "main", None)])
 
 
 def check(app: Any, env: Any) -> None:
@@ -110,6 +114,7 @@ class NotHereYet(SphinxPostTransform):
 def setup(app: Any) -> dict[str, Any]:
     app.connect("env-get-updated", give_back, priority=100)
     app.connect("env-get-updated", take_over, priority=900)
+    app.connect("doctree-resolved", to_search)
     app.connect("env-check-consistency", check)
     app.add_post_transform(NotHereYet)
     return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}

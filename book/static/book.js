@@ -50,7 +50,8 @@ document.addEventListener("DOMContentLoaded", () => {
   mendSearch();
   unfold();
   if (window.tippy) {
-    tippy.setDefaultProps({ appendTo: () => document.getElementById("main-content") || document.body });
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches ? { duration: 0 } : {};
+    tippy.setDefaultProps({ appendTo: () => document.getElementById("main-content") || document.body, ...still });
     addEventListener("keydown", event => { if (event.key === "Escape") tippy.hideAll(); });
   }
   const typeset = window.MathJax && MathJax.startup && MathJax.startup.promise;
