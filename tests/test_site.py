@@ -88,7 +88,7 @@ def server(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
             inside = path.removeprefix("/some/book/") if path.startswith("/some/book/") else "outside the book"
             return super().translate_path("/" + inside)
 
-        def send_error(self, code: int, *rest: object) -> None:
+        def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
             body = (site / "404.html").read_bytes()
             self.send_response(code)
             self.send_header("Content-Type", "text/html")
@@ -97,7 +97,7 @@ def server(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
             if self.command != "HEAD":
                 self.wfile.write(body)
 
-        def log_message(self, *arguments: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(site)))
