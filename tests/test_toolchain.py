@@ -115,7 +115,7 @@ def test_every_pin_installs_on_every_python_that_is_admitted():
     for name in (line.split("==")[0] for line in pins if "==" in line):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # a package of another system
             said = importlib.metadata.metadata(name)
-            asked = said["Requires-Python"] if "Requires-Python" in said else ""
+            asked = said.get("Requires-Python", "")  # type: ignore[attr-defined]
             refused = [
                 f"3.{minor}.0" for minor in range(int(low), int(high)) if f"3.{minor}.0" not in SpecifierSet(asked)
             ]
