@@ -104,6 +104,7 @@ def server(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     threading.Thread(target=http.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{http.server_port}/some/book/"
     http.shutdown()
+    http.server_close()
 
 
 def opened(browser, address: str, width: int = 1280, theme: str = "light", script: bool = True):
