@@ -143,13 +143,6 @@ class Metric(_WithoutNumbers, ABC):
         return f"<{kind} metric on {self.space}, dimension {self.space.dimension}{batch}>"
 
 
-def _check_pivots(eigenvalues: Tensor, vectors: Tensor, scale: Tensor) -> Tensor | None:
-    """The null direction of a matrix with unit diagonal after scaling, or None where all eigenvalues are positive."""
-    if len(eigenvalues) == 0 or eigenvalues[0] > THRESHOLD * eigenvalues[-1]:
-        return None
-    return vectors[:, 0] / scale
-
-
 def _null_direction(G: Tensor) -> Tensor | None:
     """A direction that a positive-semidefinite matrix sends to zero up to rounding, or None.
 
@@ -162,7 +155,9 @@ def _null_direction(G: Tensor) -> Tensor | None:
         return torch.nn.functional.one_hot(diagonal.argmin(), len(G)).to(G.dtype)
     scale = diagonal.sqrt()
     eigenvalues, vectors = torch.linalg.eigh(G / scale / scale[:, None])
-    return _check_pivots(eigenvalues, vectors, scale)
+    if len(G) == 0 or eigenvalues[0] > THRESHOLD * eigenvalues[-1]:
+        return None
+    return vectors[:, 0] / scale
 
 
 def _raise_degenerate(space: Space, null: Tensor, cause: str) -> NoReturn:

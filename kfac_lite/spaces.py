@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Never, TypeAlias, overload
+from typing import Any, Never, Self, TypeAlias, overload
 
 import torch
 from torch import Tensor
@@ -245,7 +245,46 @@ class Point(_Element):
         return _apply(self, other)
 
 
-class Vector(_Element):
+class _Linear(_Element):
+    """What vectors and covectors share: differences of one kind, and multiples by numbers."""
+
+    __slots__ = ()
+
+    def __radd__(self, other: Never) -> Never:
+        _refuse("+", other, self)
+
+    def __sub__(self, other: Self) -> Self:
+        if isinstance(other, type(self)):
+            self._same("-", other)
+            return type(self)(self.space, self._x - other._x)
+        _refuse("-", self, other)
+
+    def __rsub__(self, other: Never) -> Never:
+        _refuse("-", other, self)
+
+    def __mul__(self, other: Number) -> Self:
+        if _is_number(other):
+            return type(self)(self.space, _number(other) * self._x)
+        _refuse("*", self, other)
+
+    def __rmul__(self, other: Number) -> Self:
+        if _is_number(other):
+            return type(self)(self.space, _number(other) * self._x)
+        _refuse("*", other, self)
+
+    def __truediv__(self, other: Number) -> Self:
+        if _is_number(other):
+            return type(self)(self.space, self._x / _number(other))
+        _refuse("/", self, other)
+
+    def __neg__(self) -> Self:
+        return type(self)(self.space, -self._x)
+
+    def __pos__(self) -> Self:
+        return self
+
+
+class Vector(_Linear):
     """A tangent vector: the difference of two points, a direction with a length in every metric."""
 
     __slots__ = ()
@@ -260,45 +299,12 @@ class Vector(_Element):
             return type(other)(self.space, self._x + other._x)
         _refuse("+", self, other)
 
-    def __radd__(self, other: Never) -> Never:
-        _refuse("+", other, self)
-
-    def __sub__(self, other: Vector) -> Vector:
-        if isinstance(other, Vector):
-            self._same("-", other)
-            return Vector(self.space, self._x - other._x)
-        _refuse("-", self, other)
-
-    def __rsub__(self, other: Never) -> Never:
-        _refuse("-", other, self)
-
-    def __mul__(self, other: Number) -> Vector:
-        if _is_number(other):
-            return Vector(self.space, _number(other) * self._x)
-        _refuse("*", self, other)
-
-    def __rmul__(self, other: Number) -> Vector:
-        if _is_number(other):
-            return Vector(self.space, _number(other) * self._x)
-        _refuse("*", other, self)
-
-    def __truediv__(self, other: Number) -> Vector:
-        if _is_number(other):
-            return Vector(self.space, self._x / _number(other))
-        _refuse("/", self, other)
-
-    def __neg__(self) -> Vector:
-        return Vector(self.space, -self._x)
-
-    def __pos__(self) -> Vector:
-        return self
-
     def __call__(self, other: Point) -> Vector:
         """On `AffineMaps(A, Z)`: the push-forward along the evaluation at a point of A, a vector on Z (3.4)."""
         return _apply(self, other)
 
 
-class Covector(_Element):
+class Covector(_Linear):
     """A linear function of vectors, such as the differential dh of an objective; `dh(v)` is a number."""
 
     __slots__ = ()
@@ -319,39 +325,6 @@ class Covector(_Element):
             self._same("+", other)
             return Covector(self.space, self._x + other._x)
         _refuse("+", self, other)
-
-    def __radd__(self, other: Never) -> Never:
-        _refuse("+", other, self)
-
-    def __sub__(self, other: Covector) -> Covector:
-        if isinstance(other, Covector):
-            self._same("-", other)
-            return Covector(self.space, self._x - other._x)
-        _refuse("-", self, other)
-
-    def __rsub__(self, other: Never) -> Never:
-        _refuse("-", other, self)
-
-    def __mul__(self, other: Number) -> Covector:
-        if _is_number(other):
-            return Covector(self.space, _number(other) * self._x)
-        _refuse("*", self, other)
-
-    def __rmul__(self, other: Number) -> Covector:
-        if _is_number(other):
-            return Covector(self.space, _number(other) * self._x)
-        _refuse("*", other, self)
-
-    def __truediv__(self, other: Number) -> Covector:
-        if _is_number(other):
-            return Covector(self.space, self._x / _number(other))
-        _refuse("/", self, other)
-
-    def __neg__(self) -> Covector:
-        return Covector(self.space, -self._x)
-
-    def __pos__(self) -> Covector:
-        return self
 
 
 def _bar(x: Tensor) -> Tensor:

@@ -135,6 +135,13 @@ def test_remark_3_12_every_near_miss_is_finite_and_parts(digits_run, name, twin)
 
 
 @pytest.mark.parametrize("twin", TWINS)
+def test_remark_3_12_a_small_multiple_of_the_identity_parts_less_but_far_beyond_rounding(digits_run, twin):
+    """lambda = 1e-6 is small beside these factors: the gap is no longer of order one, and no rounding either."""
+    gap = digits_run.worst(updates.kfac_damped, 0.05, twin, damping=1e-6)
+    assert 1e6 * digits_run.worst(updates.kfac, 0.05, twin) < gap < float("inf")
+
+
+@pytest.mark.parametrize("twin", TWINS)
 def test_remark_3_12_damping_by_a_carried_metric_keeps_the_twins_together(digits_run, twin):
     e = digits_run
     kappa = e.twins[twin]
