@@ -1,5 +1,6 @@
 """Numbers as in the paper, what is refused, and what the pages' hooks mend."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -65,6 +66,16 @@ def build(tmp_path: Path):
         return {path.stem: path.read_text(encoding="utf-8") for path in out.glob("*.html")}, warnings.getvalue()
 
     return run
+
+
+def test_search_leads_to_an_item_also_after_another_page_alone_was_written_again(build, tmp_path: Path):
+    start = "# Start\n\n```{toctree}\nitems\nbetween\nlast\n```\n"
+    for pages in ({"one": start, "items": ONE, "between": "# Between\n", "last": "# Last\n"}, {"last": "# The last\n"}):
+        build(**pages)
+        index = (tmp_path / "out" / "searchindex.js").read_text(encoding="utf-8")
+        entries = json.loads(index.removeprefix("Search.setIndex(").removesuffix(")"))["indexentries"]
+        assert [place[1] for place in entries["theorem 3.6"]] == ["thm-3-6"]
+        assert [place[1] for place in entries["equation 2.7"]] == ["equation-eq-2-7"]
 
 
 def test_numbers_are_the_papers_on_every_page(build):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from sphinx.addnodes import index, pending_xref
+from sphinx.addnodes import pending_xref
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 
@@ -79,12 +79,19 @@ def take_over(app: Any, env: Any) -> list[str]:
     return [] if before in (None, found) else sorted(env.found_docs)
 
 
-def to_search(app: Any, doctree: nodes.document, docname: str) -> None:
-    """An entry for each item on the page, so that a search for "Theorem 3.1" leads to it."""
-    for label, (where, _, identity) in getattr(app.env, "paper_places", {}).items():
-        if where == docname:
-            words = f"{ITEMS[label]['kind'].title()} {ITEMS[label]['number']}"
-            doctree += index(entries=[("single", words, identity, "main", None)])
+def to_search(app: Any) -> list[Any]:
+    """An entry in the search index for each item, so that "Theorem 3.1" leads to it.
+
+    Index nodes would do in a build from scratch. In a later one Sphinx reads the pages that it does not write back from
+    the old index without their entries, so these go in after the pages, before the index is written.
+    """
+    if (indexer := getattr(app.builder, "indexer", None)) is not None:
+        for label, (docname, _, identity) in app.env.paper_places.items():
+            entry = (f"{ITEMS[label]['kind'].title()} {ITEMS[label]['number']}", identity, "main")
+            entries = indexer._index_entries.setdefault(docname, [])
+            if entry not in entries:
+                entries.append(entry)
+    return []
 
 
 def check(app: Any, env: Any) -> None:
@@ -114,7 +121,7 @@ class NotHereYet(SphinxPostTransform):
 def setup(app: Any) -> dict[str, Any]:
     app.connect("env-get-updated", give_back, priority=100)
     app.connect("env-get-updated", take_over, priority=900)
-    app.connect("doctree-resolved", to_search)
+    app.connect("html-collect-pages", to_search)
     app.connect("env-check-consistency", check)
     app.add_post_transform(NotHereYet)
     return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
