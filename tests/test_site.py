@@ -210,6 +210,8 @@ def test_a_page_opens_everywhere(browser, site: Path, server: str, name: str):
 @pytest.mark.parametrize("name", PAGES)
 def test_folds_open_by_mouse_and_keyboard(browser, site: Path, name: str):
     page = opened(browser, f"{site.as_uri()}/{name}.html")
+    arrow = "folds => folds.map(f => getComputedStyle(f.querySelector('summary'), '::before').content)"
+    assert set(page.eval_on_selector_all("article details", arrow)) <= {'""'}  # each shows that it can be opened
     for fold in page.locator("article details:visible").all()[:3]:
         before = fold.evaluate("fold => fold.open")
         fold.locator("> summary").click(position={"x": 10, "y": 10})
