@@ -5,9 +5,9 @@ whose arguments name exactly the bases that they depend on. `kfac_lite.coordinat
 it is checked against, and `kfac_lite.exact` the finite field in which the two are equal to the last digit.
 """
 
-from .bases import AffineBasis, Basis, MapsBasis, Parameterization, ProductBasis, load, save
+from .bases import AffineBasis, Basis, MapsBasis, Parameterization, ProductBasis, TangentBasis, load, save
 from .calculus import differential, pushforward
-from .curvature import expected_pullback, fisher, gauss_newton, ggn, independence, kfac
+from .curvature import expected_pullback, fisher, gauss_newton, ggn, independence, kfac, sampled
 from .descent import KFAC, SGD, Descent, NaturalGradient, Trajectory, gap, run, run_in
 from .errors import DegenerateMetricError, KindError, SpaceError
 from .likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, Softmax
@@ -15,15 +15,33 @@ from .metrics import (
     Metric,
     SecondMoment,
     additive,
+    bregman,
     euclidean,
     expected,
     from_matrix,
     hessian,
     kronecker,
     pullback,
+    sample_covectors,
     second_moment,
+    tensor_square,
 )
-from .networks import MLP, Activation, cubic, identity, logistic, sine, softplus, square, tanh
+from .networks import (
+    MLP,
+    RNN,
+    Activation,
+    Average,
+    ConvNet,
+    Filter,
+    cubic,
+    identity,
+    logistic,
+    sine,
+    softplus,
+    square,
+    tanh,
+)
+from .nondegeneracy import Nondegeneracy, nondegeneracy
 from .objective import Objective
 from .reparameterize import centred, logistic_units, normalised, skewed, whitened
 from .spaces import (
@@ -33,6 +51,7 @@ from .spaces import (
     Point,
     Product,
     Space,
+    Tangent,
     Vector,
     affine_combination,
     power,
@@ -41,23 +60,28 @@ from .spaces import (
 __all__ = [
     "KFAC",
     "MLP",
+    "RNN",
     "SGD",
     "Activation",
     "AffineBasis",
     "AffineMaps",
     "AffineSpace",
+    "Average",
     "Basis",
     "Bernoulli",
     "Categorical",
+    "ConvNet",
     "Covector",
     "DegenerateMetricError",
     "Descent",
+    "Filter",
     "Gaussian",
     "KindError",
     "Likelihood",
     "MapsBasis",
     "Metric",
     "NaturalGradient",
+    "Nondegeneracy",
     "Objective",
     "Parameterization",
     "Point",
@@ -67,10 +91,13 @@ __all__ = [
     "Softmax",
     "Space",
     "SpaceError",
+    "Tangent",
+    "TangentBasis",
     "Trajectory",
     "Vector",
     "additive",
     "affine_combination",
+    "bregman",
     "centred",
     "cubic",
     "differential",
@@ -90,12 +117,15 @@ __all__ = [
     "load",
     "logistic",
     "logistic_units",
+    "nondegeneracy",
     "normalised",
     "power",
     "pullback",
     "pushforward",
     "run",
     "run_in",
+    "sample_covectors",
+    "sampled",
     "save",
     "second_moment",
     "sine",
@@ -103,5 +133,6 @@ __all__ = [
     "softplus",
     "square",
     "tanh",
+    "tensor_square",
     "whitened",
 ]

@@ -17,7 +17,7 @@ import os
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -27,9 +27,9 @@ from torch import Tensor
 
 from .errors import KindError, SpaceError
 from .refusals import _name
-from .spaces import AffineMaps, AffineSpace, Covector, Point, Product, Vector, _Element
+from .spaces import AffineMaps, AffineSpace, Covector, Point, Product, Tangent, Vector, _Element
 
-__all__ = ["AffineBasis", "Basis", "MapsBasis", "Parameterization", "ProductBasis", "load", "save"]
+__all__ = ["AffineBasis", "Basis", "MapsBasis", "Parameterization", "ProductBasis", "TangentBasis", "load", "save"]
 
 _E = TypeVar("_E", bound=_Element)
 _KINDS: dict[str, type[_Element]] = {"point": Point, "vector": Vector, "covector": Covector}
@@ -196,11 +196,27 @@ class AffineBasis(Basis):
         return self._B, self._c, self._inverse
 
 
-class MapsBasis(Basis):
-    """The basis of Aff(A, Z) that bases of A and Z induce: a map's numbers are the matrix (W b), z = W a + b (3.1)."""
+class TangentBasis:
+    """The basis of TZ that one of Z induces: its axes, and no origin to choose. It is a target for `MapsBasis`."""
 
-    def __init__(self, source: AffineBasis | ProductBasis, target: AffineBasis):
-        if not isinstance(source, AffineBasis | ProductBasis) or not isinstance(target, AffineBasis):
+    def __init__(self, basis: AffineBasis):
+        if not isinstance(basis, AffineBasis):
+            raise KindError(f"TangentBasis({_name(basis)}): it takes an affine basis of Z")
+        self.basis, self.space = basis, Tangent(basis.space)
+        self._B, self._c, self._inverse = basis._B, torch.zeros_like(basis._c), basis._inverse
+
+    def __repr__(self) -> str:
+        return f"<a basis of {self.space}>"
+
+
+class MapsBasis(Basis):
+    """The basis of Aff(A, Z) that bases of A and Z induce: a map's numbers are the matrix (W b), z = W a + b (3.1).
+
+    With a `TangentBasis` as target, of the maps from A to the vectors on Z.
+    """
+
+    def __init__(self, source: AffineBasis | ProductBasis, target: AffineBasis | TangentBasis):
+        if not isinstance(source, AffineBasis | ProductBasis) or not isinstance(target, AffineBasis | TangentBasis):
             raise KindError(
                 f"MapsBasis({_name(source)}, {_name(target)}): it takes a basis of A, affine or of a power, and an "
                 "affine basis of Z"
@@ -327,7 +343,11 @@ class Parameterization:
     @cached_property
     def weights(self) -> ProductBasis:
         """The induced basis of W: `kappa.weights[omega]` lists the (W b) of the layers."""
-        return ProductBasis([MapsBasis(a, z) for a, z in zip(self.activations, self.preactivations)])
+        return ProductBasis(self._maps())
+
+    def _maps(self) -> list[MapsBasis]:
+        """Bases of the spaces of omega_1, omega_2, ...: here each layer's map starts in the activations before it."""
+        return [MapsBasis(a, z) for a, z in zip(self.activations, self.preactivations)]
 
     def changed(
         self,
@@ -346,7 +366,7 @@ class Parameterization:
                     last = first + len(bases) - 1
                     raise SpaceError(f"{letter}_{i} is none of {letter}_{first} to {letter}_{last} of this network")
                 bases[i - first] = bases[i - first].changed(*change)
-        return Parameterization(tuple(a), tuple(z))
+        return replace(self, activations=tuple(a), preactivations=tuple(z))
 
 
 def save(path: str | os.PathLike[str], basis: Basis, x: Point | Vector | Covector) -> None:

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Digits", "batches", "digits"]
+__all__ = ["Digits", "batches", "digit_images", "digits"]
 
 
 class Digits(NamedTuple):
-    """Images as rows of pixels in [0, 1], and one-hot classes; float64 throughout."""
+    """Images as rows of pixels in [0, 1], or as (n, 8, 8, 1), and one-hot classes; float64 throughout."""
 
     inputs: Tensor  # (1000, 47)
     targets: Tensor  # (1000, 10)
@@ -31,6 +31,21 @@ def digits(train: int = 1000, spread: float = 0.1) -> Digits:
     x = torch.as_tensor(images, dtype=torch.float64) / 16
     y = torch.nn.functional.one_hot(torch.as_tensor(classes, dtype=torch.int64), 10).to(torch.float64)
     x = x[:, x[:train].std(0) > spread]
+    return Digits(x[:train], y[:train], x[train:], y[train:])
+
+
+def digit_images(train: int = 1000) -> Digits:
+    """The same digits with all their pixels, as images of one channel, (n, 8, 8, 1): for convolution.
+
+    `images[..., 0]`, (n, 8, 8), are sequences of eight rows of eight pixels: for recurrence.
+    """
+    from sklearn.datasets import load_digits
+
+    images, classes = load_digits(return_X_y=True)
+    if not 2 <= train < len(images):
+        raise ValueError(f"train={train}: keep at least 2 and fewer than all {len(images)} images")
+    x = (torch.as_tensor(images, dtype=torch.float64) / 16).reshape(-1, 8, 8, 1)
+    y = torch.nn.functional.one_hot(torch.as_tensor(classes, dtype=torch.int64), 10).to(torch.float64)
     return Digits(x[:train], y[:train], x[train:], y[train:])
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from . import curvature
 from .bases import Basis, Parameterization
-from .coordinates import mlp, updates
+from .coordinates import updates
 from .errors import DegenerateMetricError, KindError, SpaceError
 from .metrics import Metric, euclidean
 from .objective import Objective
@@ -158,7 +158,8 @@ def run_in(
     batches: Iterable[Any] | None = None,
     watch: Point | None = None,
     dtype: torch.dtype = torch.float64,
-    model: ModuleType = mlp,
+    model: ModuleType | None = None,
+    curvature: Callable[..., Any] | None = None,
     **options: Any,
 ) -> Trajectory:
     """Run an update of `coordinates.updates` on the arrays of one basis, and lift its outputs to points of Y.
@@ -166,14 +167,20 @@ def run_in(
     update: `updates.kfac`, `updates.sgd`, ...; lr and further options go to it. The rest as for `run`, and dtype
     torch.float32 to see what is rounding. A run that breaks down on its way ends in NaN, and `diverged` says so;
     curvature that is singular at the start is a `DegenerateMetricError`.
+    curvature: a function of (net, w, x) in place of the one that the update needs; for another output metric
+        `functools.partial(mlp.pullback_factors, metric=...)`.
+    model: the module of `coordinates` that runs the arrays, by default the network's own.
     """
+    model = h.net.coordinates if model is None else model
     net, x, y = h.in_basis(basis, dtype)
     w = [W.to(dtype) for W in basis.weights[omega]]
     seen = basis.inputs[h.inputs if watch is None else watch].to(dtype)
     parts = _indices(steps, batches)
     outputs, losses = [model.forward(net, w, seen)[0]], [model.loss(net, w, x, y)]
     try:
-        for new in updates.descend(model, net, w, ((x[i], y[i]) for i in parts), update, lr, **options):
+        for new in updates.descend(
+            model, net, w, ((x[i], y[i]) for i in parts), update, lr, curvature=curvature, **options
+        ):
             w = new
             outputs.append(model.forward(net, w, seen)[0])
             losses.append(model.loss(net, w, x, y))

@@ -15,8 +15,9 @@ class DegenerateMetricError(ValueError):
     """A degenerate metric has no `sharp`: some direction has length zero.
 
     `null_direction` is a vector of length zero; look at it in a basis of yours: `basis[error.null_direction]`.
+    `report` is the `nondegeneracy.LayerReport` of the layer that failed, with ranks and eigenvalues, or None.
     """
 
-    def __init__(self, message: str, null_direction: object = None):
+    def __init__(self, message: str, null_direction: object = None, report: object = None):
         super().__init__(message)
-        self.null_direction = null_direction
+        self.null_direction, self.report = null_direction, report

@@ -7,7 +7,8 @@ never multiplied out, and a sum of two is diagonalised.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from functools import cached_property
 from typing import Any, Never, NoReturn
 
@@ -143,6 +144,13 @@ class Metric(_WithoutNumbers, ABC):
         return f"<{kind} metric on {self.space}, dimension {self.space.dimension}{batch}>"
 
 
+def _spectrum(G: Tensor) -> Tensor:
+    """The eigenvalues, ascending, of a symmetric matrix scaled to unit diagonal; a zero row stays one."""
+    scale = G.diagonal().clamp(min=0).sqrt()
+    scale = torch.where(scale > 0, scale, 1.0)
+    return torch.linalg.eigvalsh(G / scale / scale[:, None])
+
+
 def _null_direction(G: Tensor) -> Tensor | None:
     """A direction that a positive-semidefinite matrix sends to zero up to rounding, or None.
 
@@ -160,13 +168,15 @@ def _null_direction(G: Tensor) -> Tensor | None:
     return vectors[:, 0] / scale
 
 
-def _raise_degenerate(space: Space, null: Tensor, cause: str) -> NoReturn:
+def _raise_degenerate(space: Space, null: Tensor, cause: str, report: object = None) -> NoReturn:
     raise DegenerateMetricError(
         _wrap(
-            f"the metric on {space} is degenerate: a direction has length zero (relative eigenvalue below "
-            f"{THRESHOLD:.0e}), so no vector belongs to a covector. {cause} The direction is error.null_direction."
+            f"the metric on {space} is degenerate: a direction has length zero (its relative eigenvalue is below the "
+            f"threshold {THRESHOLD:.0e}), so no vector belongs to a covector. {cause} "
+            "The direction is error.null_direction."
         ),
         Vector(space, null),
+        report,
     )
 
 
@@ -235,8 +245,21 @@ class Kronecker(Metric):
 
     space: AffineMaps
 
-    def __init__(self, space: AffineMaps, A: Tensor, G: Tensor, causes: tuple[str, str] = ("", "")):
-        self.space, self._A, self._G, self.causes = space, A, G, causes
+    def __init__(
+        self,
+        space: AffineMaps,
+        A: Tensor,
+        G: Tensor,
+        causes: tuple[str, str] = ("", ""),
+        report: Callable[[], Any] | None = None,
+    ):
+        self.space, self._A, self._G, self.causes, self.report = space, A, G, causes, report
+
+    def _on(self, maps: AffineMaps) -> Kronecker:
+        """The same metric on other maps with the same tangent vectors: Aff(A, TZ) for Aff(A, Z)."""
+        same = copy(self)
+        same.space = maps
+        return same
 
     def _unflatten(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (len(self._G), len(self._A)))
@@ -257,19 +280,27 @@ class Kronecker(Metric):
         a, z = self._nulls
         if a is None and z is None:
             return
-        source, target = self.space.source, self.space.target
-        if a is not None:
-            why = self.causes[0] or "Too few data, or constant or dependent activations."
-            cause = f"The second moment of the activations of {source} is singular. {why}"
+        report = self.report() if self.report else None
+        words = self._words()
+        if report is not None and report.cause:
+            cause = f"{report.name[0].upper()}{report.name[1:]}: {report.cause}"
         else:
-            why = self.causes[1] or "Too few data, dead units, or redundant outputs."
-            cause = f"The expected metric on {target} is singular. {why}"
+            cause = words[0] if a is not None else words[1]
         left = z if z is not None else torch.eye(len(self._G), dtype=torch.float64)[0]
         right = a if a is not None else torch.eye(len(self._A), dtype=torch.float64)[0]
-        _raise_degenerate(self.space, (left[:, None] * right).flatten(), cause)
+        _raise_degenerate(self.space, (left[:, None] * right).flatten(), cause, report)
+
+    def _words(self) -> tuple[str, str]:
+        """What may be said of a singular A, and of a singular G, without a report."""
+        why_A = self.causes[0] or "Too few data, or constant or dependent activations."
+        why_G = self.causes[1] or "Too few data, dead units, or redundant outputs."
+        return (
+            f"The second moment of the activations of {self.space.source} is singular. {why_A}",
+            f"The expected metric on {self.space.target} is singular. {why_G}",
+        )
 
     def _scaled(self, c: Any) -> Kronecker:
-        return Kronecker(self.space, self._A, c * self._G, self.causes)
+        return Kronecker(self.space, self._A, c * self._G, self.causes, self.report if c else None)
 
     def _matrix(self) -> Tensor:
         return torch.kron(self._G, self._A)  # rows stacked: the order of the reference frame

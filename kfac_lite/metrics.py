@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .bases import Basis, _array
-from .calculus import _jacobian
+from .calculus import _jacobian, differential
 from .errors import KindError, SpaceError
 from .forms import THRESHOLD, Additive, Dense, Euclidean, Kronecker, Metric, SecondMoment
 from .refusals import _broadcast, _name
@@ -23,13 +23,16 @@ __all__ = [
     "Metric",
     "SecondMoment",
     "additive",
+    "bregman",
     "euclidean",
     "expected",
     "from_matrix",
     "hessian",
     "kronecker",
     "pullback",
+    "sample_covectors",
     "second_moment",
+    "tensor_square",
 ]
 
 
@@ -43,10 +46,11 @@ def second_moment(points: Point) -> SecondMoment:
     return SecondMoment(points.space, abar.mT @ abar / len(abar), len(abar))
 
 
-def kronecker(A: SecondMoment, G: Metric) -> Metric:
+def kronecker(A: SecondMoment, G: Metric, report: Callable[[], Any] | None = None) -> Metric:
     """E[a (x) a] (x) E[g] on Aff(A, Z), the independence metric of eq. 3.5.
 
     A is a `second_moment` of points of A, G a metric on Z, not a batch: write `expected(g)`.
+    report: what to call where it is degenerate, to learn why: `lambda: nondegeneracy.examine(...)`.
     """
     if not isinstance(A, SecondMoment) or not isinstance(G, Metric):
         raise KindError(
@@ -63,7 +67,7 @@ def kronecker(A: SecondMoment, G: Metric) -> Metric:
         if A.count < need
         else "Activations are constant or depend on one another (the data lie in a hyperplane)."
     )
-    return Kronecker(AffineMaps(A.space, G.space), A._A, G._matrix(), (few, getattr(G, "cause", "")))
+    return Kronecker(AffineMaps(A.space, G.space), A._A, G._matrix(), (few, getattr(G, "cause", "")), report)
 
 
 def additive(*metrics: Metric) -> Metric:
@@ -109,6 +113,35 @@ def from_matrix(basis: Basis, G: Any) -> Metric:
     return Dense(basis.space, R.mT @ R)
 
 
+def tensor_square(phi: Covector) -> Metric:
+    """phi (x) phi, the metric phi(u) phi(v) of rank 1; a batch on a batch. `expected(tensor_square(dL))` is eq. 2.4."""
+    if not isinstance(phi, Covector):
+        raise KindError(
+            f"tensor_square({_name(phi)}): a metric is a sum of squares of covectors. The square of a vector measures "
+            "covectors; write tensor_square(g.flat(v)) if that is meant"
+        )
+    return Dense(phi.space, phi._x[..., :, None] * phi._x[..., None, :])
+
+
+def sample_covectors(g: Metric, generator: torch.Generator) -> Covector:
+    """Covectors phi with E[phi (x) phi] = g, normal with mean 0; one for every metric of a batch (Remark 3.11).
+
+    The distribution names no basis. Degenerate metrics have samples too. For many of one metric give it a batch:
+    `from_matrix(basis, G.expand(1000, -1, -1))`.
+    """
+    if not isinstance(g, Metric) or not isinstance(generator, torch.Generator):
+        raise KindError(
+            f"sample_covectors({_name(g)}, {_name(generator)}): it takes a metric and a torch.Generator, say "
+            "torch.Generator().manual_seed(0)"
+        )
+    G = g._matrix()
+    scale = G.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()
+    scale = torch.where(scale > 0, scale, 1.0)
+    eigenvalues, U = torch.linalg.eigh(G / scale[..., None] / scale[..., None, :])
+    noise = torch.randn(eigenvalues.shape, dtype=torch.float64, generator=generator)
+    return Covector(g.space, (U @ (eigenvalues.clamp(min=0).sqrt() * noise)[..., None])[..., 0] * scale)
+
+
 def expected(g: Metric) -> Metric:
     """The mean of a batch of metrics on one space; affine spaces have the same tangent space everywhere (3.4)."""
     if not isinstance(g, Metric):
@@ -138,11 +171,23 @@ def pullback(phi: Callable[[Point], Point], p: Point, g: Any) -> Any:
     return Dense(p.space, J @ g._matrix() @ J.mT, getattr(g, "cause", ""))
 
 
+def bregman(F: Callable[[Point], Tensor], y: Point, z: Point) -> Tensor:
+    """B_F(y, z) = F(y) - F(z) - dF(z)(y - z), what F lies above its tangent at z (Example 3.4): 0 or more.
+
+    F takes one point and returns a number; y and z are single points. The differential is that at the second point; the
+    paper's text has it at the first, which gives -B_F(z, y).
+    """
+    for what, p in (("y", y), ("z", z)):
+        if not isinstance(p, Point) or p.batch:
+            raise KindError(f"bregman(F, y, z): {what} is one point of the space on which F is defined; got {p!r}")
+    return F(y) - F(z) - differential(F, z)(y - z)
+
+
 def hessian(F: Callable[[Point], Tensor]) -> Callable[[Point], Metric]:
     """The second derivative of a convex function F, as a metric at every point (Example 3.4).
 
-    It is the second-order term of the Bregman divergence y -> B_F(y, y'). F takes one point and returns a number; no
-    basis is named, for on an affine space the second derivative is a 2-tensor.
+    With a half before it, it is the second-order term of the Bregman divergence y -> B_F(y, z) at z. F takes one point
+    and returns a number; no basis is named, for on an affine space the second derivative is a 2-tensor.
     """
 
     def metric(y: Point) -> Metric:

@@ -227,7 +227,7 @@ def told(
     for bound in bounds:
         if end < bound:
             return f"< {bound:.0e}".replace("e-0", "e-")
-    return f"{end:.1g}"
+    return f"{float(f'{end:.1g}'):g}"  # 10, not 1e+01
 
 
 def table(rows: Mapping[str, Mapping[str, str]]) -> str:

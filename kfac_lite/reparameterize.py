@@ -11,13 +11,13 @@ from torch import Tensor
 
 from .bases import Parameterization
 from .errors import SpaceError
-from .networks import MLP, tanh
+from .networks import Net, tanh
 from .spaces import Point
 
 __all__ = ["centred", "logistic_units", "normalised", "skewed", "whitened"]
 
 
-def logistic_units(net: MLP) -> Parameterization:
+def logistic_units(net: Net) -> Parameterization:
     """The bases in which the hidden tanh units are logistic ones, since tanh(z) = 2 logistic(2 z) - 1.
 
     Pre-activations double and activations become (1 + a) / 2. (Section 3.1 of the paper prints the two maps wrongly.)
@@ -33,12 +33,12 @@ def logistic_units(net: MLP) -> Parameterization:
     return net.home.changed(a, z)
 
 
-def centred(net: MLP, omega: Point, inputs: Point) -> Parameterization:
+def centred(net: Net, omega: Point, inputs: Point) -> Parameterization:
     """The bases in which inputs and hidden activations have mean 0 on these inputs."""
     return _standardised(net, omega, inputs, lambda a: torch.eye(a.shape[1], dtype=torch.float64))
 
 
-def normalised(net: MLP, omega: Point, inputs: Point) -> Parameterization:
+def normalised(net: Net, omega: Point, inputs: Point) -> Parameterization:
     """The bases in which inputs and hidden activations have mean 0 and variance 1, each by itself."""
 
     def scale(a: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def normalised(net: MLP, omega: Point, inputs: Point) -> Parameterization:
     return _standardised(net, omega, inputs, scale)
 
 
-def whitened(net: MLP, omega: Point, inputs: Point) -> Parameterization:
+def whitened(net: Net, omega: Point, inputs: Point) -> Parameterization:
     """The bases in which inputs and hidden activations have mean 0 and covariance 1, by the symmetric square root."""
 
     def scale(a: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ def whitened(net: MLP, omega: Point, inputs: Point) -> Parameterization:
     return _standardised(net, omega, inputs, scale)
 
 
-def skewed(net: MLP, condition: float, seed: int) -> Parameterization:
+def skewed(net: Net, condition: float, seed: int) -> Parameterization:
     """Random bases of every space, inputs and outputs included: matrices of this condition, shifts drawn from N(0, 1).
 
     The singular values run from sqrt(condition) down to its inverse, evenly on a log scale.
@@ -84,7 +84,7 @@ def _standardised(net, omega, inputs, scale) -> Parameterization:
     alphas = [inputs, *(alpha for _, alpha in net.layers(omega, inputs))][:-1]
     changes = {}
     for i, alpha in enumerate(alphas):
-        a = net.home.activations[i][alpha]
+        a = net.home.activations[i][alpha].flatten(0, -2)  # all places or times, one below the other
         Omega = scale(a)
         changes[i] = Omega, -Omega @ a.mean(0)
     return net.home.changed(changes)

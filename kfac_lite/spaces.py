@@ -36,6 +36,7 @@ __all__ = [
     "Point",
     "Product",
     "Space",
+    "Tangent",
     "Vector",
     "affine_combination",
     "power",
@@ -71,17 +72,32 @@ class AffineSpace:
 
 
 @dataclass(frozen=True)
+class Tangent:
+    """TZ, the vectors on an affine space, as a target of maps: the differences of maps to Z are maps to TZ."""
+
+    space: AffineSpace
+
+    @property
+    def dimension(self) -> int:
+        return self.space.dimension
+
+    def __repr__(self) -> str:
+        return f"T{self.space}"
+
+
+@dataclass(frozen=True)
 class AffineMaps:
     """Aff(A, Z), the affine maps from `source` to `target`: a layer's weights and biases, as one space (3.1).
 
-    Its tangent space is (A homogenised)* (x) TZ, so a point, a vector and a covector are all one block (W b).
+    Its tangent space is (A homogenised)* (x) TZ, so a point, a vector and a covector are all one block (W b). The
+    target may be a `Tangent` space: a map from A to TZ gives vectors, which can be added to points of Z (5.1.1).
     """
 
     source: AffineSpace | Product
-    target: AffineSpace
+    target: AffineSpace | Tangent
 
     def __post_init__(self) -> None:
-        if not isinstance(self.source, AffineSpace | Product) or not isinstance(self.target, AffineSpace):
+        if not isinstance(self.source, AffineSpace | Product) or not isinstance(self.target, AffineSpace | Tangent):
             raise SpaceError(f"AffineMaps({self.source!r}, {self.target!r}): maps lead from one space to another")
 
     @property
@@ -314,8 +330,8 @@ class Covector(_Linear):
         if not isinstance(other, Vector):
             say = {
                 Point: "a covector eats vectors. Write dh(p - q) with the difference of two points.",
-                Covector: "a covector eats vectors. Turn one into a vector with a metric: a(g.sharp(b)).",
-            }.get(type(other), "a covector eats vectors. Make one: basis.vector(x).")
+                Covector: "a covector eats vectors. Turn one into a vector with a metric: write a(g.sharp(b)).",
+            }.get(type(other), "a covector eats vectors. Make one: write basis.vector(x).")
             raise KindError(f"Covector({_name(other)}): {say}")
         self._same("applied to", other)
         return (self._x * other._x).sum(-1)
@@ -335,7 +351,10 @@ def _apply(omega: _Element, alpha: Any) -> Any:
     """A map on a point or a vector of its source; a change of a map, on a point."""
     maps = omega.space
     if not isinstance(maps, AffineMaps):
-        raise KindError(f"{omega!r} is no map; only elements of AffineMaps(A, Z) can be applied")
+        raise KindError(
+            f"{_name(omega)}({_name(alpha)}): an element of {maps} is no map. Write omega(alpha) with a point omega "
+            "of AffineMaps(A, Z), which takes points of A to points of Z."
+        )
     if not isinstance(alpha, Point) and not (isinstance(omega, Point) and isinstance(alpha, Vector)):
         raise KindError(f"{_name(omega)} of {maps} applied to a {_name(alpha)}: it takes points of {maps.source}")
     if alpha.space != maps.source:
@@ -346,6 +365,8 @@ def _apply(omega: _Element, alpha: Any) -> Any:
         _bar(alpha._x) if isinstance(alpha, Point) else torch.cat([alpha._x, torch.zeros_like(alpha._x[..., :1])], -1)
     )
     z = abar @ W.mT if W.dim() == 2 else (W @ abar[..., None])[..., 0]
+    if isinstance(maps.target, Tangent):
+        return Vector(maps.target.space, z)
     return (Point if isinstance(omega, Point) and isinstance(alpha, Point) else Vector)(maps.target, z)
 
 

@@ -20,11 +20,11 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from .bases import AffineBasis, Basis, MapsBasis, Parameterization, ProductBasis
+from .bases import AffineBasis, Basis, MapsBasis, Parameterization, ProductBasis, TangentBasis
 from .likelihoods import Bernoulli, Categorical, Gaussian, Likelihood
-from .networks import MLP, Activation, logistic, sine, softplus, tanh
+from .networks import MLP, RNN, Activation, ConvNet, Filter, Net, logistic, sine, softplus, tanh
 from .objective import Objective
-from .spaces import AffineMaps, AffineSpace, Covector, Point, Product, Space, Vector, power
+from .spaces import AffineMaps, AffineSpace, Covector, Point, Product, Space, Tangent, Vector, power
 
 try:
     from hypothesis import strategies as st
@@ -37,12 +37,14 @@ __all__ = [
     "Problem",
     "bases",
     "change",
+    "convolutional_networks",
     "covectors",
     "likelihoods",
     "networks",
     "objectives",
     "parameterizations",
     "points",
+    "recurrent_networks",
     "spaces",
     "vectors",
 ]
@@ -81,7 +83,7 @@ def spaces(max_dimension: int = 4) -> SearchStrategy[Space]:
     """Affine spaces, powers of them, spaces of maps (from affine spaces and powers), and products of all but powers."""
     affine = st.integers(1, max_dimension).map(AffineSpace)
     powers = st.builds(power, affine, st.integers(1, 3))
-    maps = st.builds(AffineMaps, affine | powers, affine)
+    maps = st.builds(AffineMaps, affine | powers, affine | affine.map(Tangent))
     products = st.lists(affine | maps, min_size=1, max_size=3).map(lambda factors: Product(tuple(factors)))
     return affine | powers | maps | products
 
@@ -97,7 +99,10 @@ def _basis(space: Space, condition: float, shared: bool, generator: torch.Genera
     if isinstance(space, AffineSpace):
         return AffineBasis(space).changed(*change(space.dimension, condition, generator))
     if isinstance(space, AffineMaps):
-        return MapsBasis(*(_basis(part, condition, False, generator) for part in (space.source, space.target)))
+        source = _basis(space.source, condition, False, generator)
+        if isinstance(space.target, Tangent):
+            return MapsBasis(source, TangentBasis(_basis(space.target.space, condition, False, generator)))
+        return MapsBasis(source, _basis(space.target, condition, False, generator))
     if shared:
         return ProductBasis([_basis(space.factors[0], condition, False, generator)] * len(space.factors))
     return ProductBasis([_basis(part, condition, False, generator) for part in space.factors])
@@ -170,6 +175,42 @@ def networks(
     return MLP(home, [draw(st.sampled_from(activations)) for _ in range(layers - 1)])
 
 
+@st.composite
+def convolutional_networks(draw: st.DrawFn, activations: Sequence[Activation] = SMOOTH) -> ConvNet:
+    """One to three layers on images of 1 to 5 by 1 to 5 places, in random bases.
+
+    Filters of all shapes, strides of 1 and 2, borders of 0 to 2 places that hold random points, with and without
+    averages over windows. The last filter sees the whole image, or is followed by the mean over all places.
+    """
+    shape = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+    layers = draw(st.integers(1, 3))
+    home = draw(parameterizations(draw(st.lists(st.integers(1, 3), min_size=layers + 1, max_size=layers + 1))))
+    filters, seen = [], shape
+    for i in range(layers):
+        last = i == layers - 1
+        if last and draw(st.booleans()):
+            filters.append(Filter(None))
+            break
+        padding = draw(st.tuples(st.integers(0, 1), st.integers(0, 1)))
+        height, width = (draw(st.integers(1, min(3, n + 2 * p))) for n, p in zip(seen, padding))
+        stride = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
+        found = Filter((height, width), stride, padding).behind(seen)
+        window = (draw(st.integers(1, found[0])), draw(st.integers(1, found[1]))) if draw(st.booleans()) else None
+        filters.append(Filter((height, width), stride, padding, "all" if last else window))
+        seen = filters[-1].behind(seen)
+    borders = [draw(points(basis)) for basis in home.activations[:-1]]
+    return ConvNet(home, shape, filters, [draw(st.sampled_from(activations)) for _ in range(layers - 1)], borders)
+
+
+@st.composite
+def recurrent_networks(draw: st.DrawFn, activations: Sequence[Activation] = SMOOTH) -> RNN:
+    """Sequences of 1 to 6 points, a random initial state, one map a step or two, one output or T, in random bases."""
+    home = draw(parameterizations(draw(st.lists(st.integers(1, 4), min_size=3, max_size=3))))
+    start = draw(points(home.activations[1]))
+    phi, joint, every = draw(st.sampled_from(activations)), draw(st.booleans()), draw(st.booleans())
+    return RNN(home, draw(st.integers(1, 6)), phi, start, joint, every)
+
+
 def likelihoods(basis: AffineBasis, kinds: Sequence[type[Likelihood]] = LIKELIHOODS) -> SearchStrategy[Likelihood]:
     """Gaussian, Bernoulli or Categorical, with the formula in this basis of Y."""
     return st.sampled_from(kinds).map(lambda kind: kind(basis))
@@ -178,7 +219,7 @@ def likelihoods(basis: AffineBasis, kinds: Sequence[type[Likelihood]] = LIKELIHO
 @st.composite
 def objectives(
     draw: st.DrawFn,
-    nets: SearchStrategy[MLP] | None = None,
+    nets: SearchStrategy[Any] | None = None,
     kinds: Sequence[type[Likelihood]] = LIKELIHOODS,
     more_data: tuple[int, int] = (2, 8),
 ) -> Problem:
@@ -188,15 +229,16 @@ def objectives(
     another point. There are as many data as the widest layer has inputs, and some `more_data`, so that second moments
     can be inverted. The likelihood's formula holds in the basis of home, or in another basis of Y.
     """
-    net = draw(networks() if nets is None else nets)
+    net: Net = draw(networks() if nets is None else nets)
     outputs = net.home.outputs
     if draw(st.booleans()):
         outputs = draw(bases(outputs.space))
     likelihood = draw(likelihoods(outputs, kinds))  # type: ignore[arg-type]
-    widest = max(basis.space.dimension for basis in net.home.activations)
+    sources = [basis.shape[1] - 1 for basis in net.home.weights.factors if isinstance(basis, MapsBasis)]
+    widest = max([*sources, net.home.outputs.space.dimension])
     n = widest + draw(st.integers(*more_data))
     generator = draw(_generators())
-    inputs = net.home.inputs.point(_normal((n, net.home.inputs.space.dimension), generator))
+    inputs = net.home.inputs.point(_normal((n, *net.grid, net.home.inputs.space.dimension), generator))
 
     def weights() -> Point:
         shapes = [basis.shape for basis in net.home.weights.factors if isinstance(basis, MapsBasis)]

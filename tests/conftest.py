@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, settings
 
 from kfac_lite import spaces, testing
 
+from .browsing import browser, server, site  # noqa: F401  (fixtures, for every module that opens pages)
+
 torch.set_num_threads(1)
 
 settings.register_profile(

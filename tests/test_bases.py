@@ -83,11 +83,12 @@ def test_units_and_dual_units_are_dual(data):
 
 
 def test_units_follow_vec_which_stacks_columns():
-    maps = MapsBasis(AffineBasis(AffineSpace(1, "A")), AffineBasis(AffineSpace(2, "Z")))
+    z = AffineBasis(AffineSpace(2, "Z"))
+    maps = MapsBasis(AffineBasis(AffineSpace(1, "A")), z)
     units = maps[maps.units]
     assert close(units, torch.stack([coordinates.updates.unvec(row, (2, 2)) for row in eye(4)]))
     assert close(units[1], torch.tensor([[0.0, 0.0], [1.0, 0.0]], dtype=torch.float64))
-    product = ProductBasis((maps.target, maps))
+    product = ProductBasis((z, maps))
     assert close(product[product.units.at(3)][1], units[1])
 
 
@@ -239,13 +240,19 @@ def test_equation_3_4_the_activation_function_in_another_basis(net, data):
         assert close(coordinates.mlp.activate(layer, z @ layer.Phi.mT + layer.tau), printed)
 
 
-@given(testing.networks(depth=(1, 1)), st.data())
-def test_equation_a_3_and_a_4_the_square_of_a_layer_commutes(net, data):
-    """From A to Z by omega, then read in kappa, is to read in kappa and then multiply by (W b)_kappa."""
+@given(testing.networks(depth=(2, 2)), st.data())
+def test_equation_a_3_and_a_4_the_squares_of_a_layer_commute(net, data):
+    """From A to Z by omega, then read in kappa, is to read in kappa and then multiply by (W b)_kappa; and from Z to the
+    next A by rho, then read in kappa, is to read at home, apply phi to every number, and change to kappa."""
     kappa = data.draw(testing.parameterizations(net.home))
     omega, alpha = data.draw(testing.points(net.home.weights)), data.draw(testing.points(net.home.inputs))
-    (W,) = kappa.weights[omega]
-    assert close(kappa.preactivations[0][omega.parts[0](alpha)], W @ coordinates.mlp.bar(kappa.inputs[alpha]), 1e-11)
+    W, _ = kappa.weights[omega]
+    zeta = omega.parts[0](alpha)
+    z = kappa.preactivations[0][zeta]
+    assert close(z, W @ coordinates.mlp.bar(kappa.inputs[alpha]), 1e-11)
+    (_, (Omega, gamma), _), ((Phi, tau), _) = changes(net, kappa)
+    along = Omega @ net.activations[0].value(Phi @ z + tau) + gamma
+    assert close(kappa.activations[1][net.activate(1, zeta)], along, 1e-11)
 
 
 # Errors: the wrong kind of number (case T4) ----------------------------------------------------------------------

@@ -108,6 +108,30 @@ def test_every_slope_is_the_derivative_of_its_activation(phi):
     torch.testing.assert_close(phi.slope(u) * torch.ones_like(u), truth, rtol=1e-12, atol=1e-15)
 
 
+def test_equation_2_7_a_layer_is_w_bar_times_a_bar_and_then_phi():
+    p = problem("gaussian", (3, 4, 2))
+    net, x, _ = p.h.in_basis(p.home)
+    w = p.home.weights[p.omega]
+    a = x
+    for phi, W in zip((torch.tanh, lambda z: z), w):
+        a = phi(a @ W[:, :-1].mT + W[:, -1])  # phi(W a + b), in the textbook's plain form
+    torch.testing.assert_close(mlp.forward(net, list(w), x)[0], a, rtol=1e-13, atol=1e-14)
+
+
+def test_equation_2_11_a_transformed_layer_applies_omega_phi_of_big_phi_z_plus_tau_plus_gamma():
+    p = problem("gaussian", (3, 4, 2))
+    net, w, x = p.arrays
+    a = x
+    for (_, Omega, gamma, Phi, tau), phi, W in zip(net.layers, (torch.tanh, lambda z: z), w):
+        z = a @ W[:, :-1].mT + W[:, -1]
+        a = torch.stack([Omega @ phi(Phi @ z_i + tau) + gamma for z_i in z])
+    torch.testing.assert_close(mlp.forward(net, w, x)[0], a, rtol=1e-12, atol=1e-12)
+    at_home = p.home.outputs.to(p.kappa.outputs)
+    home_net, home_x, _ = p.h.in_basis(p.home)
+    home = mlp.forward(home_net, list(p.home.weights[p.omega]), home_x)[0]
+    torch.testing.assert_close(a, home @ at_home[0].mT + at_home[1], rtol=1e-10, atol=1e-10)  # one function
+
+
 @pytest.mark.parametrize("name", [*LIKELIHOODS, "softmax"])
 def test_back_propagation_is_the_gradient_and_the_differential_is_the_same_covector(name):
     p = problem(name)
@@ -130,7 +154,7 @@ def test_equation_2_2_the_fisher_matrix_is_the_sum_over_targets(name):
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
-def test_equation_2_4_and_2_5_the_fisher_metric_has_the_fisher_matrix(name):
+def test_equation_2_5_the_fisher_metric_of_equation_2_4_has_the_fisher_matrix(name):
     p = problem(name)
     ours = p.kappa.weights[k.fisher(p.h, p.omega)]
     torch.testing.assert_close(ours, mlp.fisher(*p.arrays), rtol=1e-10, atol=1e-12 * float(ours.abs().max()))
@@ -153,7 +177,7 @@ def test_equation_2_8_the_factors_are_the_second_moments(name, widths):
     ones = torch.ones(len(x), 1, dtype=torch.float64)
     weight, scores = mlp.scores(net, w, x)
     start, a = 0, x
-    for (A, G), W, (_, u) in zip(mlp.factors(net, w, x), w, seen):
+    for (A, G), W, (_, u) in zip(mlp.factors(net, w, x), w, seen, strict=True):
         abar = torch.cat([a, ones], 1)
         torch.testing.assert_close(A, (abar[:, :, None] * abar[:, None, :]).mean(0), rtol=1e-12, atol=1e-14)
         # The last row of vec(DW-bar) is Db = Dz, so G is that block of the second moment of the scores.
@@ -221,6 +245,8 @@ def test_equation_2_10_the_k_fac_step_is_the_dense_solve_with_the_stated_vec(nam
     F = block_diagonal(factors)
     step = flat(w) - flat(updates.kfac(w, D, factors, 1.0))
     assert (F @ step - flat(D)).norm() < 1e-12 * F.norm() * step.norm()
+    typed = flat(w) - flat(p.kappa.weights[k.KFAC(1.0)(p.h, p.omega)])
+    assert (F @ typed - flat(D)).norm() < 1e-12 * F.norm() * typed.norm()
     wrong = torch.block_diag(*(torch.kron(G, A) for A, G in factors))
     assert (wrong @ step - flat(D)).norm() > 1e-3 * wrong.norm() * step.norm()
 

@@ -12,13 +12,13 @@ PACKAGE = Path(__file__).parent.parent / "kfac_lite"
 
 # The left column: each module may import those before it.
 ORDER = [
-    *("errors", "refusals", "spaces", "calculus", "bases", "forms", "metrics", "likelihoods", "networks", "objective"),
-    *("reparameterize", "curvature", "descent", "plots"),
+    *("errors", "refusals", "spaces", "calculus", "bases", "forms", "metrics", "kinds", "nondegeneracy", "likelihoods"),
+    *("networks", "objective", "reparameterize", "curvature", "descent", "plots", "planes"),
 ]
 # What knows no spaces: torch, numpy, errors and what stands beside it in the same folder.
 KNOWS_NO_SPACES = ["coordinates", "exact", "live", "optim", "audit", "style", "data"]
-# The strategies draw objectives, so they stand above them.
-ABOVE = {"testing": ORDER[: ORDER.index("descent")]}
+# The strategies draw objectives, so they stand above them; measured draws pictures of what benchmarks wrote.
+ABOVE = {"testing": ORDER[: ORDER.index("descent")], "measured": ["plots", "style"]}
 MAY_IMPORT_COORDINATES = {"networks", "descent", "live"}
 HEAVY = ("matplotlib", "ipywidgets", "anywidget", "sklearn", "hypothesis", "IPython", "scipy", "pandas")
 
@@ -60,7 +60,7 @@ def offences(name: str, imported: set[str]) -> set[str]:
     """Which of these imports the module may not have."""
     top = name.split(".")[0]
     if top in ORDER:
-        allowed = {*ORDER[: ORDER.index(top)], "style"}
+        allowed = {*ORDER[: ORDER.index(top)], "style"} | ({top} if (PACKAGE / top).is_dir() else set())
         allowed |= {"coordinates"} if top in MAY_IMPORT_COORDINATES else set()
     elif top in KNOWS_NO_SPACES:
         allowed = {"errors", "style", top} | ({"coordinates"} if top in MAY_IMPORT_COORDINATES else set())

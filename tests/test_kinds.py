@@ -321,7 +321,7 @@ dh @ v
 v * dh
     Vector * Covector: a covector is applied to a vector. Write phi(v).
 dh(dh)
-    Covector(Covector): a covector eats vectors. Turn one into a vector with a metric: a(g.sharp(b)).
+    Covector(Covector): a covector eats vectors. Turn one into a vector with a metric: write a(g.sharp(b)).
 dh(p)
     Covector(Point): a covector eats vectors. Write dh(p - q) with the difference of two points.
 v + 1
@@ -486,7 +486,7 @@ def test_what_can_be_applied_to_what():
     elements: dict[str, Any] = {"Point": a.point([1.0, -2.0]), "Vector": a.vector([1.0, -2.0])}
     for name, element in elements.items():
         for argument in arguments.values():
-            assert f"{name} o" in refused(lambda: element(argument))  # noqa: B023
+            assert refused(lambda: element(argument)).startswith(f"{name}(")  # noqa: B023
 
 
 def test_metrics_take_vectors_and_sharp_takes_covectors():

@@ -94,11 +94,13 @@ def problem(n: int = 6):
 def test_layers_are_counted_from_1_to_l(i: int):
     """All widths are 2 here, so that Python's layers[-1] for layer 0 would fit and be quietly wrong."""
     h, omega, _ = problem()
-    zeta = h.net.layers(omega, h.inputs)[0][0]
+    net = h.net
+    assert isinstance(net, MLP)
+    zeta = net.layers(omega, h.inputs)[0][0]
     for f in (
         lambda: independence(h, omega, i),
-        lambda: h.net.after(i, omega),
-        lambda: h.net.activate(i, zeta),
+        lambda: net.after(i, omega),
+        lambda: net.activate(i, zeta),
     ):
         with pytest.raises(SpaceError, match=f"layer {i}: layers are counted from 1 to 2"):
             f()

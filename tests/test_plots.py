@@ -181,6 +181,8 @@ def test_a_gap_with_meaning_is_told_as_one_digit():
     assert plots.told(shifted, HOME, Y) == "0.3"
     assert plots.told(shifted, HOME, Y, control=shifted) == "0.3"
     assert plots.told(HOME, HOME, Y, bounds=[1e-3]) == "< 1e-3"
+    far = Trajectory(Y.point(Y[HOME.outputs] * 13), HOME.losses, HOME.omega)
+    assert plots.told(far, HOME, Y) == "10"
 
 
 def test_where_the_control_moves_as_far_no_digit_is_told():

@@ -109,7 +109,7 @@ def test_a_dimension_is_a_whole_number(dimension):
     ],
 )
 def test_what_is_no_space(make: Callable):
-    with pytest.raises(SpaceError):
+    with pytest.raises(SpaceError, match=r"maps lead from one space to another|a tuple of one or more spaces"):
         make(AffineSpace(2, "A"))
 
 
@@ -257,6 +257,7 @@ def test_equation_3_1_a_point_of_aff_a_z_is_the_map_w_a_plus_b_in_every_basis(da
         return torch.cat(x, -1) if isinstance(x, tuple) else x
 
     for basis in (maps, MapsBasis(data.draw(testing.bases(source)), data.draw(testing.bases(z)))):  # type: ignore[arg-type]
+        assert isinstance(basis.target, AffineBasis)
         W, b = basis[omega][:, :-1], basis[omega][:, -1]
         numbers = row(basis.source[alpha])
         assert close(basis.target[omega(alpha)], numbers @ W.mT + b)

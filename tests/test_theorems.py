@@ -47,7 +47,8 @@ def test_theorem_2_1_the_twin_computes_the_same_function(problem):
     close(b, (mlp.bar(a) @ bars[-1].mT)[:, :-1])
     close(mlp.loss(net, w, x, y), mlp.loss(twin_net, twin_w, twin_x, y), 1e-11)
     # eq. 3.3 in coordinates gives the same weights as the induced basis
-    for W, V in zip(mlp.twin(twin_net, mlp_home(h, omega), *h.net.home.inputs.to(kappa.inputs)), twin_w):
+    ours = mlp.twin(twin_net, mlp_home(h, omega), *h.net.home.inputs.to(kappa.inputs))
+    for W, V in zip(ours, twin_w, strict=True):
         close(W, V)
 
 
@@ -66,7 +67,7 @@ def test_theorem_2_1_the_factors_change_by_congruence_and_the_gradient_as_a_cove
     twin_net, twin_w, twin_x, _ = arrays(h, omega, kappa)
     mine, other = mlp.factors(net, w, x), mlp.factors(twin_net, twin_w, twin_x)
     D, E = mlp.gradient(net, w, x, y), mlp.gradient(twin_net, twin_w, twin_x, y)
-    for i, ((A, G), (A2, G2), DW, EW) in enumerate(zip(mine, other, D, E)):
+    for i, ((A, G), (A2, G2), DW, EW) in enumerate(zip(mine, other, D, E, strict=True)):
         close(A2, bars[i] @ A @ bars[i].mT)
         close(G2, Phis[i].mT @ G @ Phis[i])
         # E[Dz a-bar^T] may cancel, so the error is relative to what is summed: the root mean squares of Dz and a-bar
@@ -90,7 +91,7 @@ def test_theorem_2_1_every_step_solves_its_equation(problem):
         factors, D = mlp.factors(net, w, x), mlp.gradient(net, w, x, y)
         assume(all(torch.linalg.cond(M) < 1e14 for pair in factors for M in pair))  # nondegeneracy is a hypothesis
         zeros = [torch.zeros_like(W) for W in w]
-        for S, DW, (A, G) in zip(updates.kfac(zeros, D, factors, -1.0), D, factors):
+        for S, DW, (A, G) in zip(updates.kfac(zeros, D, factors, -1.0), D, factors, strict=True):
             assert (G @ S @ A - DW).norm() <= BOUND * G.norm() * S.norm() * A.norm()
 
 
@@ -99,7 +100,8 @@ def test_definition_3_9_the_typed_metric_has_the_factors_as_its_matrix_in_every_
     h, omega, _, kappa, *_ = problem
     net, w, x, _ = arrays(h, omega, kappa)
     g = k.kfac(h, omega)
-    for part, basis, (A, G) in zip(g.parts, kappa.weights.factors, mlp.factors(net, w, x)):  # type: ignore[attr-defined]
+    factors = mlp.factors(net, w, x)
+    for part, basis, (A, G) in zip(g.parts, kappa.weights.factors, factors, strict=True):  # type: ignore[attr-defined]
         close(basis[part], torch.kron(A, G), 1e-11)
 
 
@@ -127,7 +129,7 @@ def test_theorem_3_1_sgd_is_the_descent_of_the_euclidean_metric_of_its_basis_and
         net, w, x, y = arrays(h, omega, basis)
         new = updates.sgd(w, mlp.gradient(net, w, x, y), None, 0.1)
         typed = k.SGD(0.1, basis=basis.weights)(h, omega)
-        for V, W, old in zip(basis.weights[typed], new, w):
+        for V, W, old in zip(basis.weights[typed], new, w, strict=True):
             assert float((V - W).norm()) <= 1e-12 * (float(old.norm()) + float((W - old).norm()) + 1)
 
 

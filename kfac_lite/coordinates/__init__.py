@@ -6,6 +6,6 @@ That is why there is no `eye`, no dtype argument and no square root: constants a
 divided by `len(x)`, and an expected outer product is a sum of weighted squares.
 """
 
-from . import likelihoods, mlp, updates
+from . import charts, conv, likelihoods, mlp, recurrent, sharing, updates
 
-__all__ = ["likelihoods", "mlp", "updates"]
+__all__ = ["charts", "conv", "likelihoods", "mlp", "recurrent", "sharing", "updates"]

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 import torch
-from torch.linalg import qr, solve, solve_triangular
+from torch.linalg import pinv, qr, solve, solve_triangular
 
 __all__ = [
     "Update",
@@ -20,6 +20,7 @@ __all__ = [
     "diagonal",
     "kfac",
     "kfac_damped",
+    "kfac_pseudo_inverse",
     "kfac_separate_bias",
     "natural_gradient",
     "natural_gradient_textbook",
@@ -132,9 +133,28 @@ def diagonal(w, D, factors, lr):
     return [W - lr * DW / (G.diagonal()[:, None] * A.diagonal()) for W, DW, (A, G) in zip(w, D, factors)]
 
 
-def descend(model: ModuleType, net, w, batches: Iterable, update: Update, lr: float, **options) -> Iterator[list]:
-    """Yield the weights after each step, one step a batch (x, y). `model` is a module such as `coordinates.mlp`."""
+@needs("factors")
+def kfac_pseudo_inverse(w, D, factors, lr, rtol=1e-10):
+    """K-FAC where A or G is singular, with pseudo-inverses; an eigenvalue below rtol of the largest counts as 0.
+
+    A pseudo-inverse picks the shortest of many steps, and "shortest" names a basis. That does no harm where the step's
+    choice changes no prediction (a logit for every class), and harm where it does (too few data).
+    """
+    inverse = lambda S: pinv(S, rtol=rtol, hermitian=True)
+    return [W - lr * inverse(G) @ DW @ inverse(A) for W, DW, (A, G) in zip(w, D, factors)]
+
+
+def descend(
+    model: ModuleType, net, w, batches: Iterable, update: Update, lr: float, *, curvature: Any = None, **options
+) -> Iterator[list]:
+    """Yield the weights after each step, one step a batch (x, y). `model` is a module such as `coordinates.mlp`.
+
+    curvature: a function of (net, w, x) in place of the model's own that `update.needs` names, for another output
+        metric: `functools.partial(mlp.pullback_factors, metric=...)`.
+    """
+    if curvature is None and update.needs:
+        curvature = getattr(model, update.needs)
     for x, y in batches:
-        curvature = getattr(model, update.needs)(net, w, x) if update.needs else None
-        w = update(w, model.gradient(net, w, x, y), curvature, lr, **options)
+        seen = curvature(net, w, x) if curvature else None
+        w = update(w, model.gradient(net, w, x, y), seen, lr, **options)
         yield w
