@@ -11,10 +11,20 @@ from torch.utils._pytree import tree_leaves
 
 from kfac_lite import live
 
+# A browser has it; V8 alone has not.
+ATOB = """
+globalThis.atob = (text) => {
+  const signs = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const bits = [...text.replace(/=/g, "")].map((c) => signs.indexOf(c).toString(2).padStart(6, "0")).join("");
+  return bits.match(/.{8}/g).map((byte) => String.fromCharCode(parseInt(byte, 2))).join("");
+};"""
+
 
 @cache
 def engine() -> MiniRacer:
-    return MiniRacer()
+    made = MiniRacer()
+    made.eval(ATOB)
+    return made
 
 
 def literal(x: Tensor) -> str:

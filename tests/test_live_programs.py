@@ -4,6 +4,7 @@ import re
 import warnings
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from kfac_lite import live
 from kfac_lite.coordinates import likelihoods, mlp, updates
+from kfac_lite.live import tables
 
 from .live_page import SHOW, distance, evaluate, gap, literal, numbers, run
 
@@ -256,3 +258,29 @@ def test_random_programs(data, shape, way):
 
 def functions(source: str) -> list[str]:
     return re.findall(r"^  function f\d+\(\) .*$", source, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        np.arange(3, 27).reshape(4, 6)[:, ::-1],
+        np.array([7]),
+        np.zeros((2, 3), int),
+        np.where(np.indices((6, 20))[1] < 18, 9 * np.indices((6, 20))[0] + np.indices((6, 20))[1], 4),
+        np.random.default_rng(1).integers(1, 2**31 - 1, (5, 4)),
+    ],
+    ids=["a step", "one cell", "one cell often", "a border", "no rule"],
+)
+def test_a_table_of_addresses_is_what_its_rule_makes(table: np.ndarray):
+    size, lags, news = tables.rule(table)
+    text = tables.TABLES.format(size=2 * size, rules=tables.literal([(size, lags, news)] * 2))
+    assert evaluate(f"{text} return [...T];") == [*table.flatten().tolist()] * 2
+    assert len(news) <= max(12, table.size / 5) or table.max() > 1000  # numbers that follow no rule
+
+
+def test_many_constants_are_the_same_numbers():
+    data = torch.cat([draw(98), torch.tensor([-0.0, 1e300], dtype=torch.float64)])
+    compiled = live.compile(lambda x: x * data, x := draw(100, seed=1))
+    assert "atob" in compiled.source and "[" + repr(data[0].item()) not in compiled.source
+    found, fault = run(compiled, x)
+    assert fault is None and found[0].tolist() == (x * data).tolist()

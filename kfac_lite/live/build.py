@@ -27,7 +27,9 @@ UNROLL = 4  # extents up to this are written out
 MOST = 64  # but no more lines than this for one operation
 SHORT = (torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex128)
 TIMES = ("{0}*{1}", "{0}/{1}")
-PLAIN = (*TIMES, "{0}+{1}", "{0}-{1}", "{0}")
+OTHERS = "sum, mean, amax, amin; @, solve, solve_triangular, inv, cholesky, qr, eigh; views, cat, unfold, fixed indices"
+KNOWN = {"{0}*{1}": operator.mul, "{0}/{1}": operator.truediv, "{0}+{1}": operator.add, "{0}-{1}": operator.sub}
+PLAIN = (*KNOWN, "{0}")
 
 
 class Constant(NamedTuple):
@@ -110,9 +112,14 @@ class Builder:
 
     def check(self, node: Any, x: Any) -> None:
         """float64 throughout; masks, and what is counted with them, may be what torch makes them."""
-        dtype = getattr(node.meta.get("val"), "dtype", torch.float64)
-        rounds = name_of(node.target) == "_to_copy" and dtype == torch.int64
-        if isinstance(x, Cells) and (rounds or dtype not in (torch.float64, torch.bool, torch.int64)):
+        dtype = node.meta["val"].dtype if isinstance(x, Cells) else torch.float64
+        if (
+            name_of(node.target) == "_to_copy"
+            and dtype == torch.int64
+            and node.args[0].meta["val"].dtype == torch.float64
+        ):
+            refuse(self.place, "numbers are rounded to torch.int64; a page has float64 only", "torch.floor(x)")
+        if dtype not in (torch.float64, torch.bool, torch.int64):
             refuse(self.place, f"the dtype is {dtype}; a page computes in float64 only", "x.double() in its place")
 
     # Cells -------------------------------------------------------------------------------------------------------
@@ -194,8 +201,8 @@ class Builder:
             if kwargs.get("alpha", 1) != 1:
                 args = (args[0], self.elementwise("{0}*{1}", args[1], kwargs["alpha"]))
             return self.elementwise(operations.FORMULAS[name], *args)
-        known = " ".join(sorted(x for x in operations.EVERYTHING if not x.startswith("_")))
-        refuse(self.place, "the page has no such operation", INSTEAD.get(name, f"a combination of {known}"))
+        known = f"a combination of what it has: {' '.join(sorted(operations.FORMULAS))}; {OTHERS}"
+        refuse(self.place, "the page has no such operation", INSTEAD.get(name, known))
 
     def move(self, name: str, target: Any, args: tuple) -> Any:
         """Torch itself, on addresses."""
@@ -308,6 +315,8 @@ class Builder:
                 return other
             if formula == "{0}*{1}" and 0 in (a, b):
                 return 0
+            if a is not None and b and formula in KNOWN:
+                return np.full(loops, int(self.constant(KNOWN[formula](a, b))))
             if formula in ("{0}+{1}", "{0}*{1}"):
                 operands = sorted(operands, key=lambda x: x.tobytes())
         key = (formula, loops, total, *(x.tobytes() for x in operands))

@@ -1,8 +1,15 @@
 """A torch function as JavaScript, for a page that has no torch.
 
-`trace` has torch itself list the operations that the function does, and refuses what a page cannot do. `build` turns
-them into lines of arithmetic over one heap of float64 cells, in which views, slices and indices cost nothing. `emit`
-drops the lines that nobody reads, lets lines that run over the same numbers share a loop, and writes the text.
+To read the compiler, go with a function through its passes, in this order:
+
+1. `trace`: torch itself lists the operations that the function does, derivatives included, and what a page cannot do
+   is refused, with the user's line. The result is a graph of torch's own operations.
+2. `build`: each operation becomes lines of arithmetic over one heap of float64 cells. A tensor is a table of the
+   addresses of its cells, so views, slices and indices cost nothing; `operations` says what is left, a formula each.
+3. `emit`: the lines that nobody reads go, lines that run over the same numbers share a loop, and the text is written,
+   with `tables` for addresses that are no formula of a loop's index, and `linalg.js` for solvers.
+
+The chapter "How the figures work" does the same on an example. `graph` makes figures of several functions.
 
 In the page, where `.source` stands in a script of the page itself:
 
@@ -53,7 +60,11 @@ def compile(fn: Callable, *examples: Any) -> Compiled:
 
     The examples say the shapes; every one is an input of the program, float64. What the function captures, tensors and
     numbers of Python alike, is copied into the program as it is now: a control of a figure has to be an argument.
-    Raises `CompileError` where torch would do what a program in a page cannot.
+    A number among the examples is refused, an argument left to its default and an input that changes nothing are
+    warned of. But a number of Python that the function closes over looks like any constant of its own, so
+    `lr = 0.1; compile(lambda w: w - lr * w, w)` makes a program that keeps this rate, without a word.
+    Raises `CompileError` where torch would do what a program in a page cannot: with the operation, the line of the
+    function (of the line that made what is derived, if it is a derivative's), and what to write instead.
     """
     traced = trace(fn, examples)
     builder = Builder(traced)

@@ -7,7 +7,9 @@ says "for every datum: forward, backward, add up"; write short functions, since 
 import json
 import math
 import re
+import struct
 import warnings
+from base64 import b64encode
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +18,14 @@ from typing import Any
 import numpy as np
 
 from .build import Builder, Call, Line
+from .tables import TABLES, literal, rule
 from .trace import shown
 
 __all__ = ["write"]
 
 SIZE = 2000  # characters of a function, at most
 ESTIMATE = 1350  # what the lines of one loop may come to, roughly, before they have names
+MANY = 64  # constants in a row are no longer read by a person: written by their bytes, if that is shorter
 TOTALS = {
     "sum": ("0", "{0}+={1};"),
     "prod": ("1", "{0}*={1};"),
@@ -32,8 +36,7 @@ INDICES = "ijklpqrtuwxyz"  # of loops, from the outermost
 LIBRARY = Path(__file__).with_name("linalg.js").read_text(encoding="utf-8")
 
 PROGRAM = """function () {{
-  const m = new Float64Array({size});
-  const T = new Int32Array([{tables}]);
+  const m = new Float64Array({size});{tables}
   const lines = {lines};
   const places = {places};
   const spans = [{spans}];
@@ -148,7 +151,8 @@ class Writer:
             if x.size and not needed[x].any():
                 warnings.warn(f"input {name} changes nothing: the function does not use it", stacklevel=4)
         self.tables: dict[bytes, int] = {}
-        self.table: list[int] = []
+        self.tabled = 0  # entries of the tables of addresses, one behind the other
+        self.rules: list[tuple[int, list[int], list[int]]] = []
         self.constants: set[int] = set()
         self.places: dict[Any, int] = {}
         self.groups = share(lines, builder.top)
@@ -186,8 +190,9 @@ class Writer:
             return f"m[{affine(strides, names, base)}]"
         key = at.tobytes()
         if key not in self.tables:
-            self.tables[key] = len(self.table)
-            self.table.extend(at.flatten().tolist())
+            self.tables[key] = self.tabled
+            self.rules.append(rule(at))
+            self.tabled += at.size
         rows = [math.prod(at.shape[d + 1 :]) for d in range(at.ndim)]
         return f"m[T[{affine(rows, names, self.tables[key])}]]"
 
@@ -221,7 +226,7 @@ class Writer:
         return PROGRAM.format(
             size=self.builder.top + self.shift,
             start=self.shift + 1,
-            tables=",".join(map(str, self.table)),
+            tables=TABLES.format(size=self.tabled, rules=literal(self.rules)) if self.rules else "",
             lines=literal(list(lines)),
             places=literal([[shown(operation), lines[line]] for operation, line in self.places]),
             spans=",".join(map(str, spans)),
@@ -243,17 +248,17 @@ class Writer:
                 runs.append([at])
         text = ""
         for run in runs:
-            values = [number(self.builder.pool[-at]).strip("()") for at in run]
-            text += f"m.set([{','.join(values)}],{run[0] + self.shift}); "
+            numbers = [self.builder.pool[-at] for at in run]
+            values = f"[{','.join(number(x).strip('()') for x in numbers)}]"
+            if len(run) >= MANY:
+                packed = b64encode(struct.pack(f"<{len(run)}d", *numbers)).decode()
+                packed = f'new Float64Array(Uint8Array.from(atob("{packed}"),(c)=>c.charCodeAt(0)).buffer)'
+                values = min(values, packed, key=len)
+            text += f"m.set({values},{run[0] + self.shift}); "
         return text
 
     def regions(self, ports: list[np.ndarray]) -> str:
         return json.dumps([[int(x.flat[0]) + self.shift if x.size else 0, x.size] for x in ports])
-
-
-def literal(x: Any) -> str:
-    """JSON that may stand in a script element."""
-    return json.dumps(x, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def affine(strides: list[int], names: str, base: int) -> str:

@@ -4,18 +4,22 @@ A program in a page has no torch behind it: whatever the trace does not hold is 
 freeze without a word is refused here, where the line of the reader's function is still known.
 """
 
+import inspect
+import itertools
 import linecache
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+import traceback
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple, Never
 
 import torch
 import torch.fx.traceback
 from torch import Tensor
+from torch._C._autograd import _get_sequence_nr as nodes_made  # pyright: ignore[reportMissingImports]
 from torch._C._functorch import is_functorch_wrapped_tensor  # pyright: ignore[reportMissingImports]
 from torch._decomp import core_aten_decompositions, get_decompositions
 from torch.func import functionalize
@@ -52,13 +56,14 @@ class Trace(NamedTuple):
 
 FIXED = "a program in a page computes the same operations on the same shapes, whatever the numbers are"
 CHOOSE = "torch.where(condition, this, that)"
-MUTATED = "a captured tensor would be changed in place, and the program in the page could not see it"
-COPY = "a new tensor, c = c + x, passed in and returned if it changes from step to step"
+WEIGHTS = "weights that are 0 or 1"
+MUTATED = "a captured tensor, or one made of them alone, would be changed in place, which no page could see"
+COPY = "a new tensor, c = c + x, passed in and returned if it changes from step to step; nn.RNN as a loop of steps"
 READ = {
-    "__bool__": (f"`if` would have to know the number; {FIXED}", CHOOSE),
+    "__bool__": (f"a condition would have to know the number; {FIXED}", CHOOSE),
     "__float__": (FIXED, "the tensor itself; it need not be a number of Python"),
     "__int__": (FIXED, "a number that is known before the compilation"),
-    "__index__": (FIXED, "torch.where, or a sum with weights that are 0 or 1"),
+    "__index__": (FIXED, f"torch.where, or a sum with {WEIGHTS}"),
     "item": (FIXED, "the tensor itself; it need not be a number of Python"),
     "tolist": (FIXED, "operations on the tensor itself"),
     "numpy": (FIXED, "operations on the tensor itself, in torch"),
@@ -69,8 +74,14 @@ READ = {
 INSTEAD = {
     "convolution": "patches by unfold, and a matrix product",
     "max_pool2d_with_indices": "a mean over patches",
+    "max": "x.amax(dim)",
+    "min": "x.amin(dim)",
     "sort": "torch.where, or amax and amin",
     "topk": "amax",
+    "round": "torch.floor(x + 0.5)",
+    "remainder": "x - y * torch.floor(x / y)",
+    "cumprod": "the product of a few numbers written out, x[0] * x[1], or x.log().sum().exp() where all are positive",
+    "embedding": "targets @ table, with targets that are 0 or 1",
     "argmax": "x == x.amax(), as weights",
     "argmin": "x == x.amin(), as weights",
     "linalg_lstsq": "torch.linalg.solve, or qr(R, mode='r') and solve_triangular",
@@ -79,7 +90,7 @@ INSTEAD = {
     "_linalg_det": "torch.linalg.eigvalsh(A).prod() for a symmetric A, or the formula",
     "_linalg_slogdet": "torch.linalg.cholesky(A).diagonal().log().sum() * 2",
     "linalg_lu_factor_ex": "torch.linalg.solve",
-    "index": "torch.where, or a sum with weights that are 0 or 1",
+    "index": f"torch.where, or a sum with {WEIGHTS}",
 }
 
 
@@ -89,7 +100,7 @@ def refuse(place: Place, why: str, instead: str, cause: Exception | None = None)
     lines = [fill("CompileError: " + head).removeprefix("CompileError: ")]
     if place.line:
         lines.append("    " + place.line)
-    write = textwrap.TextWrapper(76, initial_indent="    ", subsequent_indent="    ").fill(instead)
+    write = textwrap.TextWrapper(72, initial_indent="    ", subsequent_indent="    ").fill(instead)
     raise CompileError("\n".join([*lines, "Write", write])) from cause
 
 
@@ -98,15 +109,12 @@ def refuse(place: Place, why: str, instead: str, cause: Exception | None = None)
 TORCH, HERE = str(Path(torch.__file__).parent), str(Path(__file__).parent)
 
 
-def user_line(frames: Iterator[tuple[FrameType, int]]) -> str:
-    """The innermost line outside torch. "In the derivative taken at" it, if torch was on its way back."""
-    backward = False
-    for frame, number in frames:
+def user_line(error: BaseException | None = None) -> str:
+    """The innermost line that is neither torch's nor the compiler's: at the farthest, the one that calls `compile`."""
+    raised = list(traceback.walk_tb(error and error.__traceback__))[::-1]
+    for frame, number in itertools.chain(raised, traceback.walk_stack(sys._getframe())):
         code = frame.f_code
-        if code.co_filename.startswith(HERE):
-            continue
-        if code.co_filename.startswith(TORCH):
-            backward = backward or code.co_name in ("_autograd_grad", "backward")
+        if code.co_filename.startswith((HERE, TORCH, "<string>")):  # torch writes functions of its own, too
             continue
         cell = re.search(r"ipykernel_\d+|<ipython-input", code.co_filename)
         where = f"{'cell' if cell else Path(code.co_filename).name} line {number}"
@@ -114,31 +122,13 @@ def user_line(frames: Iterator[tuple[FrameType, int]]) -> str:
             where += ", in a lambda" if code.co_name == "<lambda>" else f", in `{code.co_name}`"
         source = linecache.getline(code.co_filename, number).strip()
         source = source if len(source) <= 88 else source[:85] + "..."
-        return ("in the derivative taken at " if backward else "") + where + (f": {source}" if source else "")
-    return "in the derivative" if backward else ""
-
-
-def inside() -> Iterator[tuple[FrameType, int]]:
-    """The frames from here outwards, to the call of the function that is traced."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame and frame.f_code is not watched.__code__:
-        yield frame, frame.f_lineno
-        frame = frame.f_back
-
-
-def raised(error: BaseException) -> list[tuple[FrameType, int]]:
-    """The frames of an exception, the innermost first, to the call of the function that is traced."""
-    frames, traceback = [], error.__traceback__
-    while traceback:
-        frames.append((traceback.tb_frame, traceback.tb_lineno))
-        if traceback.tb_frame.f_code is watched.__code__:
-            frames = []
-        traceback = traceback.tb_next
-    return frames[::-1]
+        return where + (f": {source}" if source else "")
+    return ""
 
 
 def shown(name: str) -> str:
     """`linalg.solve`, as the user writes it, for torch's _linalg_solve_ex."""
+    name = {"_local_scalar_dense": "Tensor.item"}.get(name, name)
     return re.sub(r"^_?linalg_(\w+?)(_ex)?$", r"linalg.\1", name)
 
 
@@ -162,25 +152,41 @@ class Reads(TorchFunctionMode):
         if name.endswith("_") and name not in ("__get__", "__set__"):
             self.last = name
         if name in READ and is_functorch_wrapped_tensor(args[0]):
-            refuse(Place(f"Tensor.{name}", user_line(inside())), *READ[name])
+            refuse(Place(f"Tensor.{name}", user_line()), *READ[name])
         return func(*args, **(kwargs or {}))
 
 
 class Watch(TorchDispatchMode):
-    """Notes the user's line beside every operation, and refuses what would be frozen or changed without a word."""
+    """Notes the user's line beside every operation, and refuses what would be frozen or changed without a word.
+
+    On the way back torch runs on its own, far from any line of the user. But it numbers the nodes of its graph when it
+    makes them, on the way there, so the line of a derivative is the one that made the node with this number.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.lines: dict[int, str] = {}
+        self.next = nodes_made()
+
+    def line(self) -> str:
+        node = torch._C._current_autograd_node()
+        line = user_line() if node is None else self.lines.get(node._sequence_nr()) or user_line()
+        self.lines.update(dict.fromkeys(range(self.next, nodes_made()), line))
+        self.next = nodes_made()
+        return line if node is None else f"in the derivative of {line}"
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        place = Place(name_of(func), user_line(inside()))
+        place = Place(name_of(func), self.line())
         if torch.Tag.nondeterministic_seeded in func.tags:
             refuse(place, "random numbers would be drawn once and be constants in the page", "noise as an input")
-        # functionalize has removed every change of a tensor that the function made; squeeze_ changes no number
-        if func._schema.is_mutable and torch.Tag.inplace_view not in func.tags:
+        # functionalize has removed every change of a tensor that the function made; torch's own linear has a squeeze_
+        if func._schema.is_mutable and place.operation != "squeeze_":
             refuse(place, MUTATED, COPY)
         masks = place.operation == "index" and any(i is not None and i.dtype == torch.bool for i in args[1])
         if masks or (torch.Tag.dynamic_output_shape in func.tags and place.operation != "index"):
             refuse(place, f"the shape depends on the numbers; {FIXED}", CHOOSE + ", which keeps the shape")
         if torch.Tag.data_dependent_output in func.tags:
-            refuse(place, FIXED, CHOOSE)
+            refuse(place, FIXED, f"{CHOOSE}; in the place of an index, a sum with {WEIGHTS}")
         with torch.fx.traceback.annotate({"place": place}):
             return func(*args, **(kwargs or {}))
 
@@ -230,7 +236,7 @@ DECOMPOSITIONS: dict[Any, Callable] = {
     aten.addmm.default: addmm,
 }
 # Errors of torch that say in its own words what is refused here.
-CAPTURED = re.compile("mutating a non-functional tensor|would mutate a captured Tensor|vmap: inplace arithmetic")
+CAPTURED = re.compile("mutat(ing|e) a non-functional tensor|would mutate a captured Tensor|vmap: inplace arithmetic")
 DATA_DEPENDENT = re.compile(
     r"out of a tracing tensor|data-dependent control flow|calling \.item\(\)|unallocated storage"
 )
@@ -242,6 +248,7 @@ def trace(fn: Callable, examples: tuple) -> Trace:
     names = [pytree.keystr(path).removeprefix("[").replace("]", "", 1) for path, _ in paths]
     for name, (_, x) in zip(names, paths):
         check_input(name, x)
+    warn_of_defaults(fn, len(examples))
     results: list[tuple[str, Any]] = []
     reads = Reads()
 
@@ -260,7 +267,7 @@ def trace(fn: Callable, examples: tuple) -> Trace:
     except CompileError:
         raise
     except Exception as error:
-        line = user_line(iter(raised(error)))
+        line = user_line(error)
         if CAPTURED.search(str(error)):
             refuse(Place(reads.last, line), MUTATED, COPY, error)
         if DATA_DEPENDENT.search(str(error)):
@@ -282,6 +289,19 @@ def check_input(name: str, x: Any) -> None:
         refuse(Place(f"input {name}", ""), reason, instead)
     if x.dtype != torch.float64:
         refuse(Place(f"input {name}", ""), f"the dtype is {x.dtype}; a page computes in float64 only", "x.double()")
+
+
+def warn_of_defaults(fn: Callable, given: int) -> None:
+    """An argument that is left to its default looks like a control, and is none."""
+    try:
+        parameters = inspect.signature(fn).parameters
+    except (TypeError, ValueError):  # torch's own functions have none
+        return
+    for name, argument in list(parameters.items())[given:]:
+        if argument.kind is argument.POSITIONAL_OR_KEYWORD and type(argument.default) in (int, float):
+            frozen = f"{name}={argument.default} is no input of the program, for no example is given for it"
+            told = f"torch.tensor({float(argument.default)}, dtype=torch.float64) as an example"
+            warnings.warn(f"{frozen}. Write\n    {told},\nor `*, {name}` if it never changes", stacklevel=4)
 
 
 def check_output(name: str, x: Any) -> None:
