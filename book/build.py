@@ -6,6 +6,8 @@ from, and makes them forget what a change has made old:
 * kfac_lite, data, the pins, _config.yml: the executed notebooks and the pages;
 * _toc.yml, book/: the pages;
 * a build that failed or was cut off: what Sphinx remembers, so that its warnings come back.
+
+It also executes the chapters before Sphinx reads them, as many at once as there are processors.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from environment import CACHE, ROOT, fingerprint, isolate, locked
 
@@ -31,10 +35,6 @@ MATHJAX = BOOK / "extra" / "mathjax"
 VENDOR = BOOK / "static" / "vendor"
 FACES = ("latin-400-normal", "latin-400-italic", "latin-600-normal", "greek-400-normal")
 VENDORED = {
-    "popper.min.js": "@popperjs/core/dist/umd/popper.min.js",
-    "popper.LICENSE": "@popperjs/core/LICENSE.md",
-    "tippy.min.js": "tippy.js/dist/tippy-bundle.umd.min.js",
-    "tippy.LICENSE": "tippy.js/LICENSE",
     "source-serif-4.LICENSE": "@fontsource/source-serif-4/LICENSE",
     **{
         f"source-serif-4-{face}.woff2": f"@fontsource/source-serif-4/files/source-serif-4-{face}.woff2"
@@ -102,7 +102,8 @@ def npm() -> None:
             shutil.copyfile(source.parent / "LICENSE", MATHJAX / "LICENSE")
             (MATHJAX / ".made").write_text(key, encoding="utf-8")
         if changed(VENDOR / ".made", key):
-            VENDOR.mkdir(parents=True, exist_ok=True)
+            forget([VENDOR])
+            VENDOR.mkdir(parents=True)
             for name, source in VENDORED.items():
                 shutil.copyfile(MODULES / source, VENDOR / name)
             ICONS.parent.mkdir(exist_ok=True)
@@ -140,24 +141,77 @@ document.readyState === "loading" ? document.addEventListener("DOMContentLoaded"
 """
 
 
-def sphinx() -> int:
+def execution_cache() -> Path:
+    return BUILD / ".jupyter_cache" / fingerprint(code_files(), sys.version)[:16]
+
+
+def recalled(cache: Any, notebook: Any) -> bool:
+    """Fill in the outputs that the cache has for these code cells and their tags, if it has any."""
+    try:
+        pk: Any = cache.match_cache_notebook(notebook).pk
+    except KeyError:
+        return False
+    then = cache.get_cache_bundle(pk).nb
+    for cell, old in zip([cell for cell in notebook.cells if cell.cell_type == "code"], then.cells, strict=True):
+        cell.outputs, cell.execution_count = old.outputs, old.execution_count
+    notebook.metadata.update({key: then.metadata[key] for key in ("widgets",) if key in then.metadata})
+    return True
+
+
+def executed(paths: Iterable[Path], here: Path) -> Iterator[tuple[Path, Any, str]]:
+    """Each notebook as a fresh kernel executes it, and what stopped it ("" where nothing did), several at once.
+
+    Executions are kept in the cache that Sphinx reads, one cache for each state of `code_files`.
+    """
+    import nbformat
+    from jupyter_cache import get_cache
+    from jupyter_cache.base import CacheBundleIn
+    from jupyter_cache.executors.utils import single_nb_execution
+    from jupyter_core.utils import ensure_event_loop
+
+    def execute(path: Path) -> Any:
+        try:
+            return single_nb_execution(read[path], cwd=str(path.parent), timeout=600, allow_errors=False)
+        finally:
+            ensure_event_loop().close()  # this thread's own
+
+    with locked("execution"):
+        others = sorted(here.parent.glob("*/"), key=lambda folder: folder.stat().st_mtime)
+        forget([folder for folder in others if folder != here][:-2])
+        cache = get_cache(here)
+        read = {path: nbformat.read(path, as_version=4) for path in paths}
+        new = [path for path, notebook in read.items() if not recalled(cache, notebook)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            running = {path: pool.submit(execute, path) for path in new}
+            for path, notebook in read.items():
+                stopped = running[path].result().exc_string if path in running else None
+                if path in running and not stopped:
+                    bundle = CacheBundleIn(notebook, str(path))
+                    cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+                yield path, notebook, stopped or ""
+
+
+def chapters() -> list[Path]:
+    """The notebooks in the table of contents."""
+    named = re.findall(r"^\s*(?:- )?(?:root|file): *(\S+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"), re.M)
+    return [path for path in (ROOT / f"{name}.ipynb" for name in named) if path.exists()]
+
+
+def sphinx(cache: Path) -> int:
     """jupyter-book with warnings as errors, broken references included."""
     run = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
-    return subprocess.run([sys.executable, "-c", run, "build", ".", "-W", "-n", "--keep-going"], cwd=ROOT).returncode
+    command = [sys.executable, "-c", run, "build", ".", "-W", "-n", "--keep-going"]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, "BOOK_EXECUTIONS": str(cache)}).returncode
 
 
 def book() -> None:
     npm()
     with locked("book"):
-        code = fingerprint(code_files(), sys.version)
-        site = fingerprint(files(BOOK, ROOT / "_toc.yml"), code)
+        site = fingerprint([*files(BOOK, ROOT / "_toc.yml"), *code_files()], sys.version)
         everything = fingerprint(files(ROOT / "chapters"), site)
-        stamps = {name: BUILD / f".{name}" for name in ("code", "site", "everything")}
+        stamps = {name: BUILD / f".{name}" for name in ("site", "everything")}
         if changed(stamps["everything"], everything) or not INDEX.exists():
             BUILD.mkdir(exist_ok=True)
-            if changed(stamps["code"], code):
-                forget([BUILD / ".jupyter_cache"])
-                stamps["code"].write_text(code, encoding="utf-8")
             if changed(stamps["site"], site):
                 forget([BUILD / "html", BUILD / ".doctrees"])
                 stamps["site"].write_text(site, encoding="utf-8")
@@ -165,7 +219,10 @@ def book() -> None:
                 forget([BUILD / ".doctrees"])
             stamps["everything"].unlink(missing_ok=True)
             (BUILD / ".unfinished").touch()
-            if sphinx():
+            cache = execution_cache()
+            for path, _, stopped in executed(chapters(), cache):
+                print(f"{path.name}: {'stopped' if stopped else 'executed'}", flush=True)
+            if sphinx(cache):
                 sys.exit("The book was not built: see the warnings above (each counts as an error).")
             (BUILD / ".unfinished").unlink()
             stamps["everything"].write_text(everything, encoding="utf-8")

@@ -14,12 +14,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from build import BUILD, changed, code_files
+from build import BUILD, changed, code_files, executed, execution_cache
 from environment import ROOT, fingerprint, isolate, locked
 
 KEPT = ("text/plain", "text/latex", "text/markdown", "application/json")
 CELL_METADATA = ("tags", "mystnb", "jupyter", "nbval")
 Node = dict[str, Any]
+
+# Where the book has a repository, each chapter begins with this; the tag says which cell is whose.
+COLAB = """# On Colab this fetches the package; elsewhere it does nothing.
+import sys
+
+if "google.colab" in sys.modules:
+    %pip install -q "kfac_lite[book] @ git+{repository}"
+"""
 
 
 class NotebookError(Exception):
@@ -108,44 +116,51 @@ def normalised(notebook: Node) -> Node:
     }
 
 
-def written(notebook: Node) -> str:
+def repository() -> str:
+    """The address in _config.yml; "" as long as there is none."""
+    import yaml
+
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    return config["sphinx"]["config"]["book_repository"]
+
+
+def for_colab(notebook: Node, address: str) -> Node:
+    """The notebook with the cell that Colab needs as its first code cell; without it where there is no address."""
+    cells = [cell for cell in notebook["cells"] if "colab" not in cell["metadata"].get("tags", [])]
+    if address:
+        first = next((n for n, cell in enumerate(cells) if cell["cell_type"] == "code"), len(cells))
+        cell = {"cell_type": "code", "id": "colab", "execution_count": None, "outputs": []}
+        cell["metadata"] = {"tags": ["colab", "remove-cell"]}
+        cells.insert(first, {**cell, "source": COLAB.format(repository=address).rstrip("\n")})
+    return {**notebook, "cells": cells}
+
+
+def written(notebook: Node, address: str | None = None) -> str:
+    notebook = for_colab(notebook, repository() if address is None else address)
     return json.dumps(normalised(notebook), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-
-
-def execute(path: Path) -> Node:
-    import nbformat
-    from nbclient import NotebookClient
-
-    notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        notebook,
-        timeout=600,
-        kernel_name="python3",
-        record_timing=False,
-        resources={"metadata": {"path": str(path.parent)}},
-    )
-    client.execute()
-    return notebook
 
 
 def main(paths: list[Path]) -> None:
     code = fingerprint(code_files(), sys.version, Path(__file__).read_bytes())
+    stamp = lambda path: BUILD / ".notebooks" / path.name
     with locked("notebooks"):
+        old = [path for path in paths if changed(stamp(path), fingerprint([path], code))]
         for path in paths:
-            stamp = BUILD / ".notebooks" / path.name
-            if not changed(stamp, fingerprint([path], code)):
+            if path not in old:
                 print(f"{path.name}: as it was")
-                continue
+        for path, notebook, stopped in executed(old, execution_cache()):
+            if stopped:
+                sys.exit(f"{path.name}: {stopped}")
             try:
-                text = written(execute(path))
+                text = written(notebook)
             except NotebookError as error:
                 sys.exit(f"{path.name}: {error}")
             before = path.read_text(encoding="utf-8")
             if text != before:
                 path.write_text(text, encoding="utf-8", newline="\n")
-            print(f"{path.name}: executed, {'written' if text != before else 'unchanged'}")
-            stamp.parent.mkdir(parents=True, exist_ok=True)
-            stamp.write_text(fingerprint([path], code), encoding="utf-8")
+            print(f"{path.name}: executed, {'written' if text != before else 'unchanged'}", flush=True)
+            stamp(path).parent.mkdir(parents=True, exist_ok=True)
+            stamp(path).write_text(fingerprint([path], code), encoding="utf-8")
 
 
 if __name__ == "__main__":

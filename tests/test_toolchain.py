@@ -207,6 +207,19 @@ def test_normalising_twice_changes_nothing():
     assert notebooks.written(json.loads(once)) == once
 
 
+def test_a_chapter_fetches_the_package_on_colab_where_there_is_a_repository_and_only_then():
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    plain = json.loads(notebooks.written(copy.deepcopy(RAW), ""))
+    there = json.loads(notebooks.written(copy.deepcopy(plain), "https://github.com/a/b"))
+    new = next(cell for cell in there["cells"] if cell["cell_type"] == "code")
+    assert new["metadata"]["tags"] == ["colab", "remove-cell"] and new["execution_count"] == 1
+    assert '"kfac_lite[book] @ git+https://github.com/a/b"' in "".join(new["source"])
+    exec(TransformerManager().transform_cell("".join(new["source"])), {})  # here, off Colab, it does nothing
+    assert json.loads(notebooks.written(copy.deepcopy(there), "https://github.com/a/b")) == there
+    assert json.loads(notebooks.written(copy.deepcopy(there), "")) == plain
+
+
 @pytest.mark.parametrize(
     ("output", "message"),
     [
@@ -252,7 +265,7 @@ def test_nbval_compares_text_strictly_and_html_not_at_all(tmp_path: Path, stored
 # -- what makes a page old
 
 
-def test_a_changed_package_makes_the_pages_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_case_M1_a_changed_package_makes_the_pages_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for module in (build, environment):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     (tmp_path / "kfac_lite" / "__pycache__").mkdir(parents=True)
@@ -267,6 +280,77 @@ def test_a_changed_package_makes_the_pages_old(tmp_path: Path, monkeypatch: pyte
         after = environment.fingerprint(build.code_files())
         assert after != before, name
         before = after
+
+
+def test_every_notebook_of_the_contents_is_executed_before_sphinx_reads_it():
+    """Several at once; what is left out here Sphinx would execute one after the other."""
+    import yaml
+
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    pages = [contents["root"], *(chapter["file"] for chapter in contents["chapters"])]
+    assert build.chapters() == [path for page in pages if (path := ROOT / f"{page}.ipynb").exists()]
+
+
+def test_an_execution_is_kept_for_its_code_and_tells_what_stopped_it(tmp_path: Path):
+    def write(name: str, source: str) -> Path:
+        path = tmp_path / f"{name}.ipynb"
+        path.write_text(notebooks.written({"cells": [code(source)], "metadata": {}}, ""), encoding="utf-8")
+        return path
+
+    cache = tmp_path / "caches" / "one"
+    paths = [write("counts", "with open('ran.txt', 'a') as file:\n    print(file.write('x'))"), write("stops", "1 / 0")]
+    first, second = build.executed(paths, cache)
+    assert first[1].cells[0].outputs[0].text == "1\n" and first[2] == ""
+    assert "ZeroDivisionError" in second[2]
+    ((_, again, _),) = build.executed(paths[:1], cache)
+    assert (tmp_path / "ran.txt").read_text() == "x"  # not executed again
+    assert again.cells[0].outputs[0].text == "1\n"
+    list(build.executed(paths[:1], tmp_path / "caches" / "another"))  # another state of the package
+    assert (tmp_path / "ran.txt").read_text() == "xx"
+
+
+BROWSERS = {
+    "the system's": (["/usr/bin/chromium"], True, False),
+    "the system's package": ([None, "/usr/bin/chromium"], True, False),
+    "Playwright's": ([None, None], True, True),
+    "none": ([None, None], True, False),
+    "Playwright's, where nobody may install": ([None], False, True),
+}
+
+
+@pytest.mark.parametrize("case", BROWSERS)
+def test_a_browser_is_found_or_fetched_in_this_order(case: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """With stand-ins for what a machine has; what each command does there is not run here."""
+    import playwright.sync_api
+
+    from . import browsing
+
+    found, may_install, downloads = BROWSERS[case]
+    answers, ran, own = iter(found), [], tmp_path / "chrome"
+
+    def run(command: list, **_: object) -> None:
+        ran.append("apt-get" if command[0] == "apt-get" else "playwright")
+        if command[0] != "apt-get" and downloads:
+            own.touch()
+
+    class Playwright:
+        chromium = type("Chromium", (), {"executable_path": str(own)})
+
+        def __enter__(self) -> "Playwright":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(browsing, "system_browser", lambda: next(answers))
+    monkeypatch.setattr(browsing.os, "geteuid", lambda: 0 if may_install else 1000, raising=False)
+    monkeypatch.setattr(browsing.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(browsing.subprocess, "run", run)
+    monkeypatch.setattr(playwright.sync_api, "sync_playwright", Playwright)
+    expected = {"the system's": "/usr/bin/chromium", "the system's package": "/usr/bin/chromium", "none": None}
+    assert browsing.find_browser() == expected.get(case, str(own))
+    steps = {"the system's": [], "the system's package": ["apt-get"]}
+    assert ran == steps.get(case, ["apt-get"] * may_install + ["playwright"])
 
 
 def test_a_failed_installation_names_its_cause():

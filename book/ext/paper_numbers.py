@@ -3,11 +3,15 @@
 Sphinx counts; this extension overwrites its count with the number in the label, for the labels that
 book/items.csv lists. A reference to an item whose chapter is not there yet prints as text ("Theorem 2.1 of the
 paper"), and is a link as soon as the label is somewhere. A label that is not the paper's is refused.
+Figures and exercises are ours, and are numbered within their chapter.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
+from sphinx.util.index_entries import split_index_msg
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +27,7 @@ KINDS = {
     "eq": "equation", "thm": "theorem", "lem": "lemma", "def": "definition", "rem": "remark",
     "prp": "proposition", "exa": "example", "cor": "corollary", "tab": "table",
 }  # fmt: skip
+OURS = ("figure", "table", "exercise")  # numbered within their chapter, where they are not the paper's
 with open(Path(__file__).parents[1] / "items.csv", encoding="utf-8", newline="") as file:
     ITEMS = {row["label"]: row for row in csv.DictReader(file)}
 
@@ -59,6 +65,12 @@ def places(env: Any) -> dict[str, tuple[str, str, str]]:
     return {label: place for label, place in found.items() if label in ITEMS}
 
 
+def chapter(title: str) -> list[str]:
+    """The parts of the number with which a chapter's title begins; none where it has no number."""
+    found = re.match(r"(\d+(?:\.\d+)*|A)\b", title)
+    return found[1].split(".") if found else []
+
+
 def give_back(app: Any, env: Any) -> list[str]:
     """Before Sphinx counts: its own table, or it would find each number changed and write each page anew."""
     for (docname, figtype, identity), number in getattr(env, "paper_counted", {}).items():
@@ -68,13 +80,23 @@ def give_back(app: Any, env: Any) -> list[str]:
 
 
 def take_over(app: Any, env: Any) -> list[str]:
-    """After Sphinx counted: the paper's numbers. Where an item came or went, all pages are written again."""
+    """After Sphinx counted: the paper's numbers, and for what is ours the chapter's and one more (Fig. 3.2.1).
+
+    Where an item of the paper came or went, all pages are written again.
+    """
     found, before = places(env), getattr(env, "paper_places", None)
     env.paper_counted = {}
     for label, (docname, figtype, identity) in found.items():
         counted = env.toc_fignumbers.setdefault(docname, {}).setdefault(figtype, {})
         env.paper_counted[docname, figtype, identity] = counted.get(identity, ())
         counted[identity] = tuple(ITEMS[label]["number"].split("."))
+    for docname, figtype in itertools.product(env.toc_fignumbers, OURS):
+        counted = env.toc_fignumbers[docname].get(figtype, {})
+        for place, identity in enumerate(
+            [one for one in counted if (docname, figtype, one) not in env.paper_counted], 1
+        ):
+            env.paper_counted[docname, figtype, identity] = counted[identity]
+            counted[identity] = (*chapter(env.titles[docname].astext()), str(place))
     env.paper_places = found
     return [] if before in (None, found) else sorted(env.found_docs)
 
@@ -83,9 +105,16 @@ def to_search(app: Any) -> list[Any]:
     """An entry in the search index for each item, so that "Theorem 3.1" leads to it.
 
     Index nodes would do in a build from scratch. In a later one Sphinx reads the pages that it does not write back from
-    the old index without their entries, so these go in after the pages, before the index is written.
+    the old index without their entries, so these go in after the pages, before the index is written; and with them
+    those of other makers, the glossary's terms.
     """
     if (indexer := getattr(app.builder, "indexer", None)) is not None:
+        for docname, listed in app.env.get_domain("index").entries.items():
+            entries = indexer._index_entries.setdefault(docname, [])
+            for kind, value, identity, main, _ in listed:
+                with contextlib.suppress(ValueError):  # an entry of a form that Sphinx leaves out too
+                    found = [(words, identity or "", main) for words in split_index_msg(kind, value)]
+                    entries += [entry for entry in found if entry not in entries]
         for label, (docname, _, identity) in app.env.paper_places.items():
             entry = (f"{ITEMS[label]['kind'].title()} {ITEMS[label]['number']}", identity, "main")
             entries = indexer._index_entries.setdefault(docname, [])
