@@ -54,7 +54,7 @@ def test_the_errors_are_those_of_the_dense_blocks_written_out():
     assert report.layers[1].cause == report.layers[2].cause == "" and report.right
     text = str(report)
     assert text.splitlines()[0].startswith("layer") and "  5 examples" in text and "nan" not in text
-    assert text.splitlines()[2] == "    cross terms between its places are left out (4.2)"
+    assert text.splitlines()[2] == "    cross terms between its places are left out (Remark 4.1)"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.func import grad
 
-from .browsing import opened
+from .browsing import opened, show_in
 
 pytestmark = [pytest.mark.no_gauge, pytest.mark.slow]
 
@@ -54,3 +54,19 @@ def test_a_singular_matrix_is_said_and_the_figure_goes_on(page: Any):
             M = torch.tensor([[1, s], [s, 1]], dtype=torch.float64)
             x = torch.linalg.solve(M, torch.tensor([1, 0.5], dtype=torch.float64))
             assert drawn(page, "singular", "x") == pytest.approx(x.tolist(), rel=1e-12)
+
+
+def test_a_heat_map_takes_the_ink_of_the_theme(site: Path, browser: Any):
+    """It is drawn when what it shows has changed, and when the theme has."""
+    tab = opened(browser, (site / "chapters" / "3-5-k-fac-metric.html").as_uri())
+    ink = """() => {
+      const canvas = document.querySelector("canvas.live-heat"), at = [0, 0, canvas.width, canvas.height];
+      const pixels = canvas.getContext("2d").getImageData(...at).data, full = [];
+      for (let i = 0; i < pixels.length; i += 4) if (pixels[i + 3] > 200) full.push(pixels[i]);
+      return full.reduce((sum, red) => sum + red, 0) / full.length;
+    }"""
+    show_in(tab, "light")
+    assert tab.evaluate(ink) < 80
+    show_in(tab, "dark")
+    assert tab.evaluate(ink) > 180
+    tab.context.close()

@@ -421,10 +421,11 @@ def inverse(x: torch.Tensor) -> torch.Tensor:
 
 
 def small() -> LiveFigure:
+    marks = live.Points(torch.tensor([[0.2, 4.0], [0.8, 4.0]])), Line("inverse"), live.Drag("p")
     return LiveFigure(
         inverse,
         controls=[Slider("x", 0.0, 2.0, value=0.5, step=0.5), Handle("p", value=(0.5, 0.5), label="p")],
-        views=[[Panel(Line("inverse"), live.Drag("p"), x=(0, 1), y=(-5, 5), title="T"), live.Words("{inverse:.2f}")]],
+        views=[[Panel(*marks, x=(0, 1), y=(-5, 5), title="T"), live.Words("{inverse:.2f}")]],
         name="small",
         alt="a line",
     )
@@ -483,6 +484,10 @@ def test_a_fault_greys_the_drawing_says_where_and_goes_away(host: Any):
     said = host.locator(".live-fault").inner_text()
     assert "linalg.solve meets a matrix that cannot be inverted" in said and "in `inverse`" in said
     assert host.locator(".live-box svg > g").first.evaluate("g => getComputedStyle(g).opacity") == "0.35"
+    handle = host.locator("[data-handle=p]")
+    place = handle.get_attribute("transform")
+    handle.press("ArrowUp")  # the handles follow the reader all the same
+    assert "faulty" in root.get_attribute("class") and handle.get_attribute("transform") != place
     host.evaluate("model.set('x', 1.5)")
     assert "faulty" not in (root.get_attribute("class") or "") and not host.locator(".live-fault").is_visible()
     assert host.evaluate(drawn) != before

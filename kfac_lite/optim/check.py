@@ -177,7 +177,7 @@ def explain(layer: LayerCheck) -> None:
     if layer.times <= 1 and layer.one > ROUNDING:
         layer.cause = "wrong: the weight also acts outside of its forward, or the examples are mixed"
     elif layer.times > 1:
-        layer.cause = "cross terms between its places are left out (4.2)"
+        layer.cause = "cross terms between its places are left out (Remark 4.1)"
 
 
 def mixed(model: Any, inputs: tuple, report: Report) -> None:

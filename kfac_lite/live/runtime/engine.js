@@ -9,7 +9,8 @@ export function makeEngine(spec, sources) {
   const values = {}; // name: its arrays, one a tensor
   for (const [name, shapes] of Object.entries(spec.values)) values[name] = shapes.map((shape) => new Float64Array(SIZE(shape)));
   const broken = {}; // name of a run: the step at which its numbers stopped being finite
-  let stale = new Set(), all = true;
+  const changes = {}; // name: when its value changed last
+  let stale = new Set(), all = true, clock = 0;
 
   // The fault of a program that has just run: null where nothing finite could come out, since nothing finite went in.
   const faultOf = (program, read) => {
@@ -60,8 +61,10 @@ export function makeEngine(spec, sources) {
   return {
     values,
     broken,
+    // When one of these values changed last: more than before if one has changed since.
+    latest: (names) => names.reduce((latest, name) => Math.max(latest, changes[name] ?? 0), 0),
     // Say that a value has changed; the next computation is then about all that depends on it.
-    touch(name) { stale.add(name); },
+    touch(name) { stale.add(name); changes[name] = ++clock; },
     touchAll() { all = true; },
     // Returns null, or the fault after which nothing was computed.
     compute(byReader) {
@@ -76,7 +79,7 @@ export function makeEngine(spec, sources) {
           all = true;
           return fault;
         }
-        for (const name of node.gives) changed.add(name);
+        for (const name of node.gives) { changed.add(name); changes[name] = ++clock; }
       }
       return null;
     },

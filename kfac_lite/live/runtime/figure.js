@@ -16,12 +16,13 @@ let count = 0;
 
 function makeFigure(root, spec, programs, model) {
   const engine = makeEngine(spec, programs), controls = {}, stop = new AbortController();
-  const figure = { spec, engine, controls, draws: [], placed: new Set(), panels: [], key: `live-${count++}`, signal: stop.signal, frames: [], measure: false };
+  const figure = { spec, engine, controls, draws: [], reads: new Set(), placed: new Set(), panels: [], key: `live-${count++}`, signal: stop.signal, frames: [], measure: false };
   const later = { spoken: 0, warm: 0, ghost: 0, play: 0 };
   let touched = false, problem = null;
   for (const control of spec.controls) controls[control.name] = makeControl(control, engine.values[control.name][0]);
 
   figure.ref = (r) => {
+    if (typeof r === "string") figure.reads.add(r);
     if (typeof r === "string") return { shape: spec.values[r][0], get: () => engine.values[r][0], fixed: false };
     const data = Float64Array.from(r.data);
     return { shape: r.shape, get: () => data, fixed: true };
@@ -39,8 +40,8 @@ function makeFigure(root, spec, programs, model) {
     for (const panel of figure.panels) panel.drawHandles();
     for (const act of figure.draws) if (act.shows in controls) act();
   };
-  const draw = () => {
-    for (const panel of figure.panels) panel.draw();
+  const draw = (anew) => {
+    for (const panel of figure.panels) panel.draw(anew);
     for (const act of figure.draws) act();
     const broke = Object.entries(engine.broken).map(([name, step]) => `The run ${name} has no finite number after step ${step - 1}.`);
     write(status, broke.join(" "));
@@ -223,7 +224,7 @@ function makeFigure(root, spec, programs, model) {
       draw();
     });
     resized.observe(root);
-    const themed = new MutationObserver(draw);
+    const themed = new MutationObserver(() => draw(true));
     themed.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
     stop.signal.addEventListener("abort", () => {
       resized.disconnect();

@@ -25,12 +25,12 @@ const MARKS = {
     const { sx, sy, figure } = panel, y = figure.ref(mark.y), x = mark.x && figure.ref(mark.x);
     const path = panel.add(shape("path", { class: classOf(mark) }));
     const dot = mark.dot && panel.add(shape("circle", { class: classOf(mark) + " spot", r: mark.role === "band" ? 6.5 : 4 }));
-    const pairs = y.shape.length > 1, n = y.shape[0];
+    const pairs = y.shape.length > 1, n = y.shape[0], at = dot && figure.ref(mark.dot);
     const across = (i) => sx(pairs ? y.get()[2 * i] : x ? x.get()[i] : i), up = (i) => sy(pairs ? y.get()[2 * i + 1] : y.get()[i]);
     return () => {
       put(path, "d", joined(n - mark.skip, (i) => across(i + mark.skip), (i) => up(i + mark.skip)));
       if (!dot) return;
-      const t = figure.engine.values[mark.dot][0][0];
+      const t = at.get()[0];
       put(dot, "cx", round(across(t)));
       put(dot, "cy", round(up(t)));
       look(dot, "display", Number.isNaN(up(t)) ? "none" : "");
@@ -164,10 +164,11 @@ const MARKS = {
     const spots = [];
     for (let i = 0; i < n; i += mark.every) spots.push([i, panel.add(shape("circle", { class: kind + (ring ? " ring" : " spot"), r: ring ? 5.5 : 2.8 }))]);
     const now = mark.dot && panel.add(shape("circle", { class: kind + (ring ? " ring now" : " spot now"), r: ring ? 9 : 5 }));
+    const at = now && figure.ref(mark.dot);
     return () => {
       const p = xy.get(), x = (i) => sx(p[2 * i]), y = (i) => sy(p[2 * i + 1]);
       put(path, "d", joined(n, x, y));
-      const all = now ? [...spots, [figure.engine.values[mark.dot][0][0], now]] : spots;
+      const all = now ? [...spots, [at.get()[0], now]] : spots;
       for (const [i, circle] of all) {
         const there = Number.isFinite(p[2 * i] + p[2 * i + 1]);
         look(circle, "display", there ? "" : "none");
@@ -269,14 +270,19 @@ const MARKS = {
   },
 };
 
-// A mark in a panel: a function that draws it as things stand now, or null if it never changes.
+// A mark in a panel: a function that draws it where what it reads has changed, or null if it never changes.
 export function makeMark(mark, panel) {
-  const groups = panel.begin();
+  const groups = panel.begin(), { figure } = panel;
+  figure.reads.clear();
   const draw = MARKS[mark.kind](mark, panel), value = [mark.y, mark.v, mark.z, mark.alpha, mark.g, mark.xy].find((v) => typeof v === "string");
   if (value) for (const g of Object.values(groups)) g.dataset.shows = value;
-  const { figure } = panel, show = mark.show && figure.ref(mark.show), lift = mark.lift && figure.ref(mark.lift);
-  if (!show && !lift) return draw;
-  return () => {
+  const show = mark.show && figure.ref(mark.show), lift = mark.lift && figure.ref(mark.lift), reads = [...figure.reads];
+  if (!draw && !show && !lift) return null;
+  let drawn = -1;
+  return (anew) => {
+    const latest = figure.engine.latest(reads);
+    if (reads.length && latest === drawn && !anew) return; // nothing that it reads has changed; a handle reads nothing
+    drawn = latest;
     if (show) Object.values(groups).forEach((g) => { look(g, "visibility", show.get()[0] ? "" : "hidden"); });
     if (lift) Object.values(groups).forEach((g) => g.classList.toggle("lifted", lift.get()[0] !== 0));
     draw?.();

@@ -98,12 +98,12 @@ export function makePanel(view, figure) {
     if (!labelled) handles.before(shape("rect", { class: "pane", x: 0.5, y: 0.5, width: w - 1, height: h - 1, rx: 6 }));
     handles.before(panel.layers.over);
     for (const [mark, { group }] of kept) if (!view.marks.includes(mark)) { group.remove(); kept.delete(mark); }
-    panel.draws = view.marks.map((mark) => makeMark(mark, panel)).filter(Boolean);
+    panel.draws = view.marks.map((mark) => makeMark(mark, panel));
     if (view.key && w > 260) panel.layers.over.append(legend(view.colour));
     if (scrub) panel.draws.push(scrubber(panel, scrub));
     panel.laid?.();
   };
-  panel.draw = () => { for (const draw of panel.draws) draw(); };
+  panel.draw = (anew) => { for (const draw of panel.draws) draw?.(anew); };
   panel.drawHandles = () => {
     view.marks.forEach((mark, i) => { if (mark.kind === "drag" || mark.kind === "axes") panel.draws[i]?.(); });
   };
