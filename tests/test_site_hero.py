@@ -229,7 +229,9 @@ def test_sentences_show_and_move_the_figure(at_home: Hero):
     assert (number.inner_text(), gap.inner_text()) == ("75", "0")
     tab.get_by_role("link", name="logistic functions").click()
     assert at_home.state()["kappa"] == [[2, 0, -1], [0, 2, -1]]
-    assert gap.inner_text() == at_home.root.locator("[data-of=gap_sgd_now]").inner_text() != "0"
+    readout = at_home.root.locator("[data-of=gap_sgd_now]").inner_text()
+    until(tab, "words => document.querySelector('.live-number[data-name=gap_sgd_now]').textContent === words", readout)
+    assert readout != "0"
     number.focus()
     tab.keyboard.press("PageDown")
     assert number.inner_text() == "65" and at_home.state()["t"] == 65
@@ -243,6 +245,25 @@ def test_sentences_show_and_move_the_figure(at_home: Hero):
     at_home.agrees()
     tab.go_back()
     until(tab, "document.querySelector('.live-figure').figure.state().kappa[0][0] === 1")
+
+
+def test_a_sentence_follows_a_drag_ten_times_a_second_and_ends_where_it_ends(at_home: Hero):
+    """Its numbers are read, not watched, and each one sets a paragraph anew; the figure itself follows at once."""
+    tab, (x, y) = at_home.tab, at_home.middle("kappa-1")
+    tab.evaluate(
+        """() => { window.written = []; const number = document.querySelector(".live-number[data-name=gap_sgd_now]");
+        new MutationObserver(() => written.push(performance.now())).observe(number,
+          { childList: true, characterData: true, subtree: true }); }"""
+    )
+    tab.mouse.move(x, y)
+    tab.mouse.down()
+    for step in range(60):
+        tab.mouse.move(x - step, y + step / 2)
+    tab.mouse.up()
+    readout = at_home.root.locator("[data-of=gap_sgd_now]").inner_text()
+    until(tab, "words => document.querySelector('.live-number[data-name=gap_sgd_now]').textContent === words", readout)
+    written = tab.evaluate("written")
+    assert written and all(later - earlier > 80 for earlier, later in zip(written, written[1:], strict=False))
 
 
 def test_bounds_are_said_in_the_panel(at_home: Hero):

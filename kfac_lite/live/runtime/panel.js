@@ -31,9 +31,11 @@ export function makePanel(view, figure) {
     const [, name, rest] = view.readout.match(/^([^{]*)(.*)$/);
     if (name) out.append(element("small", {}, name));
     if (view.colour) out.append(element("i"));
+    const inner = element("span"); // what is no flex item itself can change without a layout of the page
     figure.heading = true;
-    fill(out, rest, figure);
+    fill(inner, rest, figure);
     figure.heading = false;
+    out.append(inner);
     head.append(out);
   }
   const section = element("section", { class: "live-panel" });
