@@ -17,7 +17,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from torch import Tensor
 
 from . import style
@@ -88,14 +88,13 @@ def curves(runs: Runs) -> Picture:
                 if end is None:
                     ends.append((float(losses[-1]), basis, first))
                 else:
-                    failed.append(f"{basis}: loss ×{BROKEN} in {end} step{'s'[: end > 1]}")
+                    failed.append(f"{basis}:\nloss ×{BROKEN} in {end} step{'s'[: end > 1]}")
                     losses = torch.cat([losses, losses.new_full((1,), 2 * high)])
                 _stroke(ax, range(len(losses)), losses, name, first)
             _name_ends(ax, ends, name)
-            for i, words in enumerate(failed):
-                ax.annotate(
-                    words, (0.03, 1), (6, -19 * i), xycoords="axes fraction", textcoords="offset points", va="top"
-                )
+            for i, words in enumerate(failed):  # beside the panel, where no line is
+                ax.annotate(words, (1.03, 1), (0, -38 * i), "axes fraction", textcoords="offset points", va="top")
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
             _title(ax, name)
             _decades(ax, low, high)
             ax.set_ylabel("training loss")
