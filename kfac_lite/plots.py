@@ -81,20 +81,23 @@ def curves(runs: Runs) -> Picture:
         for ax, (name, twins) in zip(panels, runs.items()):
             ax.set_yscale("log")
             ax.set_ylim(low, high)
-            ax.set_xlim(0, max(run.steps for run in twins.values()))
+            last = max(run.steps for run in twins.values())
+            ax.set_xlim(0, last)
             ends, failed = [], []
             for first, (basis, run) in _first(twins):
                 losses, end = _kept(run).losses, broke(run)
                 if end is None:
                     ends.append((float(losses[-1]), basis, first))
                 else:
-                    failed.append(f"{basis}:\nloss ×{BROKEN} in {end} step{'s'[: end > 1]}")
+                    failed.append(f"{basis}: loss ×{BROKEN} in {end} step{'s'[: end > 1]}")
                     losses = torch.cat([losses, losses.new_full((1,), 2 * high)])
                 _stroke(ax, range(len(losses)), losses, name, first)
             _name_ends(ax, ends, name)
-            for i, words in enumerate(failed):  # beside the panel, where no line is
-                ax.annotate(words, (1.03, 1), (0, -38 * i), "axes fraction", textcoords="offset points", va="top")
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            left = [end / last for end in map(broke, twins.values()) if end is not None]
+            x = max([end for end in left if end < 0.5], default=0) + 0.03  # right of what leaves the picture early
+            for i, words in enumerate(failed):
+                ax.annotate(words, (x, 1), (4, -19 * i), "axes fraction", textcoords="offset points", va="top")
+            ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
             _title(ax, name)
             _decades(ax, low, high)
             ax.set_ylabel("training loss")

@@ -115,7 +115,7 @@ def words(picture: FigureBase | None) -> list[str]:
 
 def test_a_run_that_breaks_is_drawn_until_then_and_said_in_words():
     picture = plots.curves(RUNS)
-    assert "worse:\nloss ×10 in 4 steps" in words(picture)
+    assert "worse: loss ×10 in 4 steps" in words(picture)
     assert sorted(len(line.get_xdata()) for line in strokes(picture.axes[0], style.line("SGD"))) == [5, T + 1]
     assert "SGD, worse: broke" in words(plots.plane(RUNS, LIKELIHOOD))
 
