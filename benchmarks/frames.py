@@ -1,11 +1,12 @@
 """Frame time of the hero in the built book, and of the same figure in Python; what a page weighs; when it lives.
 
 The page is driven in headless Chromium: real pointer moves on an arrow's handle, each waited for before the next. A
-frame lasts from the entry of the first listener to the end of a forced layout; rendering and the way from the mouse to
-the page are not in it, nor are the numbers in sentences, which follow ten times a second in an animation frame. CPU time is that of the page's main thread, for script, style and layout, which a busy machine
-disturbs less than wall time. The same figure in Python is the figure's own functions in torch, on one thread, and
-matplotlib with its lines updated in place (`set_data`, `canvas.draw`): what `ipywidgets.interact` would call for every
-move. What it would add, a picture's way from the kernel to the page, is left out, in Python's favour.
+frame lasts from the entry of the first listener to the end of a forced layout. Not in it are rendering, the way from
+the mouse to the page, and the numbers in sentences, which follow ten times a second in an animation frame. CPU time is
+that of the page's main thread, for script, style and layout, which a busy machine disturbs less than wall time. The
+same figure in Python is the figure's own functions in torch, on one thread, and matplotlib with its lines updated in
+place (`set_data`, `canvas.draw`): what `ipywidgets.interact` would call for every move. What it would add, a picture's
+way from the kernel to the page, is left out, in Python's favour.
 
     make bench          # or, after make book: OMP_NUM_THREADS=1 .venv/bin/python benchmarks/frames.py
 
