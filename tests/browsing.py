@@ -145,13 +145,22 @@ def opened(browser, address: str, width: int = 1280, theme: str = "light", scrip
     page.complaints, page.fresh = [], True
     page.on("console", lambda said: said.type in ("error", "warning") and page.complaints.append(complaint(said)))
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.on("requestfailed", lambda request: page.complaints.append(f"failed: {request.url}"))
+    page.on("requestfailed", lambda request: cut_off(request) or page.complaints.append(failure(request)))
     here = ("data:", "blob:", "file:" if address.startswith("file:") else "/".join(address.split("/")[:3]))
     page.on("request", lambda request: request.url.startswith(here) or page.complaints.append(f"asks {request.url}"))
     page.goto(address)
     if script:
         typeset(page)
     return page
+
+
+def cut_off(request) -> bool:
+    """Whether it ended because the test went on to another page: an icon is asked for after all else, say."""
+    return request.failure == "net::ERR_ABORTED"
+
+
+def failure(request) -> str:
+    return f"failed: {request.url} ({request.failure})"
 
 
 def complaint(said) -> str:
