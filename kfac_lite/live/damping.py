@@ -138,7 +138,7 @@ def figure() -> LiveFigure:
         span=3,
     )
     words = Words(
-        "λ = {damping:power}. Damped by λ times the identity, the twins end **{identity_end:gap}** apart; by λ times a"
+        "λ = {damping:.2g}. Damped by λ times the identity, the twins end **{identity_end:gap}** apart; by λ times a"
         " metric carried along, **{carried_end:gap}** (black line; control, grey band: {control_end:gap}). Try"
         " [almost none], [a little], [much], and [home] again.",
     )
