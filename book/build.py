@@ -47,10 +47,6 @@ SHOWN = """angle-left angle-right arrow-up bars chevron-down chevron-right circl
 download file file-pdf list magnifying-glass moon sun code pencil rocket lightbulb xmark"""
 
 
-# The chapters that take longest to execute begin first, so that no processor waits for one of them at the end.
-LONG = ("3-2-", "1-")
-
-
 def files(*tops: Path) -> Iterator[Path]:
     """The files at or below `tops`, without what machines leave there."""
     for top in tops:
@@ -186,8 +182,7 @@ def executed(paths: Iterable[Path], here: Path) -> Iterator[tuple[Path, Any, str
         read = {path: nbformat.read(path, as_version=4) for path in paths}
         new = [path for path, notebook in read.items() if not recalled(cache, notebook)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            first = sorted(new, key=lambda path: not path.name.startswith(LONG))
-            running = {path: pool.submit(execute, path) for path in first}
+            running = {path: pool.submit(execute, path) for path in new}
             for path, notebook in read.items():
                 stopped = running[path].result().exc_string if path in running else None
                 if path in running and not stopped:
