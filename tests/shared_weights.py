@@ -176,3 +176,13 @@ def assert_step_solves(model: Any, problem: Any, kappa: Any, below: float = 1e14
         for S, DW, (A, G) in zip(updates.kfac(zeros, D, factors, -1.0), D, factors, strict=True):
             assert (G @ S @ A - DW).norm() <= BOUND * G.norm() * S.norm() * A.norm()
     return True
+
+
+def assert_typed_metric(model: Any, problem: Any, kappa: Any) -> None:
+    """The matrix of the typed K-FAC metric in kappa is, layer by layer, the Kronecker product of kappa's factors."""
+    h, omega = problem
+    net, x, _ = h.in_basis(kappa)
+    parts: Any = k.kfac(h, omega).parts  # type: ignore[attr-defined]
+    factors = model.factors(net, list(kappa.weights[omega]), x)
+    for part, basis, (A, G) in zip(parts, kappa.weights.factors, factors, strict=True):
+        close(basis[part], torch.kron(A, G), 1e-11)

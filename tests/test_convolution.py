@@ -259,13 +259,8 @@ def test_theorem_4_2_every_step_solves_its_equation(case):
 
 @given(testing.objectives(testing.convolutional_networks()), st.data())
 def test_definition_4_3_the_typed_metric_has_the_factors_as_its_matrix_in_every_basis(problem, data):
-    h, omega = problem
-    kappa = data.draw(testing.parameterizations(h.net.home))
-    net, x, _ = h.in_basis(kappa)
-    g = k.kfac(h, omega)
-    factors = conv.factors(net, list(kappa.weights[omega]), x)
-    for part, basis, (A, G) in zip(g.parts, kappa.weights.factors, factors, strict=True):  # type: ignore[attr-defined]
-        shared.close(basis[part], torch.kron(A, G), 1e-11)
+    kappa = data.draw(testing.parameterizations(problem[0].net.home))
+    shared.assert_typed_metric(conv, problem, kappa)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -454,9 +449,9 @@ def test_wrong_things_at_the_door_of_a_convolutional_network():
         with pytest.raises(k.SpaceError, match=words):
             k.ConvNet(home, (3, 3), filters)
     a = home.activations
-    with pytest.raises(k.KindError, match="outside the image there is a point of A0, not a Tensor"):
+    with pytest.raises(k.KindError, match="the border is a point of A0, not a Tensor"):
         k.ConvNet(home, (3, 3), both, borders=[torch.zeros(1), None])  # type: ignore[list-item]
-    with pytest.raises(k.SpaceError, match="a border of A0 is wanted, not of A1"):
+    with pytest.raises(k.SpaceError, match="the border is a point of A0, not of A1"):
         k.ConvNet(home, (3, 3), both, borders=[a[1].point([0.0, 0.0]), None])
     with pytest.raises(k.SpaceError, match="2 layers want as many borders"):
         k.ConvNet(home, (3, 3), both, borders=[None])

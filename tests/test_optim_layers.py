@@ -332,21 +332,27 @@ def test_a_second_use_that_was_not_seen_and_a_penalty_in_the_loss_are_told_and_t
         close(W - new, torch.linalg.solve(A, torch.linalg.solve(G, D).mT).mT, 1e-11)
 
 
-@pytest.mark.parametrize("every", [1, 2])
-@pytest.mark.parametrize("bias", [True, False])
-def test_few_rows_through_the_inverses_and_the_whole_gradient_give_one_step(bias: bool, every: int):
+def assert_one_step_both_ways(change: Any = lambda model: None, bias: bool = True, **options: Any) -> None:
+    """Through the inverses with the few rows at hand, and with the whole gradient: one step."""
     x, y = normal(1, 4, 30), normal(2, 4, 2)
     ends = []
     for rows in (True, False):
         model: Any = model_of(nn.Linear(30, 20, bias=bias), nn.Tanh(), nn.Linear(20, 2))
-        opt = KFAC(model, lr=1.0, damping=0.1, likelihood="gaussian", inverse_every=every)
+        opt = KFAC(model, lr=1.0, damping=0.1, likelihood="gaussian", **options)
         nll("gaussian", model(x), y).backward()
+        change(model)
         assert opt._layers[0].cheaper()
         if not rows:
             opt._layers[0].backwards = 2
         opt.step()
         ends.append(model(x).detach())
     close(ends[0], ends[1], 1e-12)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("bias", [True, False])
+def test_few_rows_through_the_inverses_and_the_whole_gradient_give_one_step(bias: bool, every: int):
+    assert_one_step_both_ways(bias=bias, inverse_every=every)
 
 
 def test_gradients_that_somebody_changed_after_backward_are_stepped_with_as_they_are():
@@ -361,20 +367,8 @@ def test_gradients_that_somebody_changed_after_backward_are_stepped_with_as_they
     def replaced(model):
         model[0].weight.grad = model[0].weight.grad * 0.5
 
-    x, y = normal(1, 4, 30), normal(2, 4, 2)
     for change in (data, bias, replaced):
-        ends = []
-        for rows in (True, False):
-            model: Any = model_of(nn.Linear(30, 20), nn.Tanh(), nn.Linear(20, 2))
-            opt = KFAC(model, lr=1.0, damping=0.1, likelihood="gaussian")
-            nll("gaussian", model(x), y).backward()
-            change(model)
-            assert opt._layers[0].cheaper()
-            if not rows:
-                opt._layers[0].backwards = 2
-            opt.step()
-            ends.append(model(x).detach())
-        close(ends[0], ends[1], 1e-12)
+        assert_one_step_both_ways(change)
 
 
 def test_functional_call_and_transforms_of_torch_func_leave_no_trace():

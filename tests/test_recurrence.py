@@ -276,13 +276,8 @@ def test_theorem_5_2_every_step_solves_its_equation(case):
 
 @given(testing.objectives(testing.recurrent_networks()), st.data())
 def test_definition_5_3_the_typed_metric_has_the_factors_as_its_matrix_in_every_basis(problem, data):
-    h, omega = problem
-    kappa = data.draw(testing.parameterizations(h.net.home))
-    net, x, _ = h.in_basis(kappa)
-    g = k.kfac(h, omega)
-    factors = recurrent.factors(net, list(kappa.weights[omega]), x)
-    for part, basis, (A, G) in zip(g.parts, kappa.weights.factors, factors, strict=True):  # type: ignore[attr-defined]
-        shared.close(basis[part], torch.kron(A, G), 1e-11)
+    kappa = data.draw(testing.parameterizations(problem[0].net.home))
+    shared.assert_typed_metric(recurrent, problem, kappa)
 
 
 @given(testing.objectives(testing.recurrent_networks()))

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import torch
+
 from ..bases import AffineBasis, Parameterization
 from ..coordinates.mlp import Activation, Layer, identity
 from ..errors import KindError, SpaceError
@@ -113,6 +115,20 @@ class Net(ABC):
                 f"the likelihood is on {likelihood.space!r}, the network ends in {self.home.outputs.space!r}; name a "
                 "basis of the network's outputs, say Categorical(net.home.outputs)"
             )
+
+
+def _point_of(basis: AffineBasis, given: Point | None, name: str, place: str, write: str) -> Point:
+    """The point that stands at a place of the network, outside an image, say; None is the origin of the basis."""
+    if given is None:
+        return basis.point(torch.zeros(basis.space.dimension, dtype=torch.float64))
+    if not isinstance(given, Point) or given.batch:
+        raise KindError(
+            f"{name}: {place} is a point of {basis.space}, not a {_name(given)}; the same numbers are another point in "
+            f"another basis. Write {write}"
+        )
+    if given.space != basis.space:
+        raise SpaceError(f"{name}: {place} is a point of {basis.space}, not of {given.space}")
+    return given
 
 
 def _hidden(name: str, home: Any, activations: Any) -> tuple[Activation, ...]:

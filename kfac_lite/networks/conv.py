@@ -17,11 +17,10 @@ from .. import coordinates
 from ..bases import MapsBasis, Parameterization, ProductBasis
 from ..coordinates.conv import ConvNetwork, Look, Pool, grid, look, pairs, pool
 from ..coordinates.mlp import Activation, tanh
-from ..errors import KindError, SpaceError
+from ..errors import SpaceError
 from ..likelihoods import Likelihood
-from ..refusals import _name
 from ..spaces import Point, power
-from .base import Net, Uses, _hidden
+from .base import Net, Uses, _hidden, _point_of
 
 
 @dataclass(frozen=True)
@@ -152,18 +151,10 @@ class ConvNet(Net):
         borders = [None] * len(self.filters) if borders is None else list(borders)
         if len(borders) != len(self.filters):
             raise SpaceError(f"ConvNet: {len(self.filters)} layers want as many borders, points or None")
-        points = []
-        for border, a in zip(borders, self.home.activations):
-            point = a.point(torch.zeros(a.space.dimension, dtype=torch.float64)) if border is None else border
-            if not isinstance(point, Point) or point.batch:
-                raise KindError(
-                    f"ConvNet: outside the image there is a point of {a.space}, not a {_name(point)}; the same numbers "
-                    "are another point in another basis. Write basis.point(numbers)"
-                )
-            if point.space != a.space:
-                raise SpaceError(f"ConvNet: a border of {a.space} is wanted, not of {point.space}")
-            points.append(point)
-        return tuple(points)
+        return tuple(
+            _point_of(a, border, "ConvNet", "the border", "basis.point(numbers)")
+            for border, a in zip(borders, self.home.activations)
+        )
 
     def layers(self, omega: Point, xi: Point) -> list[tuple[Point, Point]]:
         """(zeta_i, alpha_i) of every layer, batches (n, places); alpha_i after the averaging, and (n,) at the end."""

@@ -16,11 +16,10 @@ from .. import coordinates
 from ..bases import MapsBasis, Parameterization, ProductBasis, TangentBasis
 from ..coordinates.mlp import Activation, tanh
 from ..coordinates.recurrent import RecurrentNetwork
-from ..errors import KindError, SpaceError
+from ..errors import SpaceError
 from ..likelihoods import Likelihood
-from ..refusals import _name
 from ..spaces import Point, Product
-from .base import Net, Uses, _hidden
+from .base import Net, Uses, _hidden, _point_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +68,8 @@ class RNN(Net):
         self.answers = (length,) if every else ()
         self.home = Recurrent(home.activations, home.preactivations, joint)
         a = home.activations[1]
-        start = a.point(torch.zeros(a.space.dimension, dtype=torch.float64)) if start is None else start
-        if not isinstance(start, Point) or start.batch:
-            raise KindError(
-                f"RNN: the initial state is a point of {a.space}, not a {_name(start)}; the same numbers are another "
-                "point in another basis. Write home.activations[1].point(numbers)"
-            )
-        if start.space != a.space:
-            raise SpaceError(f"RNN: the initial state is a point of {a.space}, not of {start.space}")
-        self.start = start
+        write = "home.activations[1].point(numbers)"
+        self.start = _point_of(a, start, "RNN", "the initial state", write)
 
     @property
     def length(self) -> int:

@@ -22,7 +22,7 @@ export function write(el, words) {
   if (el.words === words) return;
   el.words = words;
   const [text, more] = el.childNodes;
-  if (text?.nodeType === 3 && !more) text.data = words; // a node put in anew costs a browser twice as much
+  if (text?.nodeType === 3 && !more) text.data = words; // a new node would wake every :has() rule above it
   else el.textContent = words;
 }
 
