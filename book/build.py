@@ -7,7 +7,7 @@ from, and makes them forget what a change has made old:
 * _toc.yml, book/: the pages;
 * a build that failed or was cut off: what Sphinx remembers, so that its warnings come back.
 
-It also executes the chapters before Sphinx reads them, as many at once as there are processors.
+It also executes the chapters before Sphinx reads them, several at once.
 """
 
 from __future__ import annotations
@@ -161,7 +161,8 @@ def recalled(cache: Any, notebook: Any) -> bool:
 def executed(paths: Iterable[Path], here: Path) -> Iterator[tuple[Path, Any, str]]:
     """Each notebook as a fresh kernel executes it, and what stopped it ("" where nothing did), several at once.
 
-    Executions are kept in the cache that Sphinx reads, one cache for each state of `code_files`.
+    Two kernels a processor: a long notebook that comes late then leaves no processor idle beside it, in whatever order
+    they stand. Executions are kept in the cache that Sphinx reads, one cache for each state of `code_files`.
     """
     import nbformat
     from jupyter_cache import get_cache
@@ -181,7 +182,7 @@ def executed(paths: Iterable[Path], here: Path) -> Iterator[tuple[Path, Any, str
         cache = get_cache(here)
         read = {path: nbformat.read(path, as_version=4) for path in paths}
         new = [path for path, notebook in read.items() if not recalled(cache, notebook)]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
             running = {path: pool.submit(execute, path) for path in new}
             for path, notebook in read.items():
                 stopped = running[path].result().exc_string if path in running else None

@@ -1,7 +1,9 @@
 """The digits on which the book's experiment runs: real pixels, cleaned so that their second moments can be inverted."""
 
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,20 +20,18 @@ class Digits(NamedTuple):
 
 
 def digits(train: int = 1000, spread: float = 0.1) -> Digits:
-    """scikit-learn's 8 by 8 digits, in the order in which they come, the first `train` to learn from.
+    """8 by 8 handwritten digits, in the order in which they come, the first `train` to learn from.
 
     Pixels are divided by 16; those with a standard deviation of at most `spread` on the training images are dropped:
     47 of 64 stay. (To drop only the constant ones leaves a second moment of condition 7e6.)
-    """
-    from sklearn.datasets import load_digits
 
-    images, classes = load_digits(return_X_y=True)
-    if not 2 <= train < len(images):
-        raise ValueError(f"train={train}: keep at least 2 and fewer than all {len(images)} images")
-    x = torch.as_tensor(images, dtype=torch.float64) / 16
-    y = torch.nn.functional.one_hot(torch.as_tensor(classes, dtype=torch.int64), 10).to(torch.float64)
+    The 1797 images are those that scikit-learn ships too: E. Alpaydin and C. Kaynak, Optical Recognition of
+    Handwritten Digits, UCI Machine Learning Repository, 1998, doi:10.24432/C50P49, test set; licence CC BY 4.0.
+    """
+    images, classes = _digits(train)
+    x = images.flatten(1)
     x = x[:, x[:train].std(0) > spread]
-    return Digits(x[:train], y[:train], x[train:], y[train:])
+    return Digits(x[:train], classes[:train], x[train:], classes[train:])
 
 
 def digit_images(train: int = 1000) -> Digits:
@@ -39,14 +39,19 @@ def digit_images(train: int = 1000) -> Digits:
 
     `images[..., 0]`, (n, 8, 8), are sequences of eight rows of eight pixels: for recurrence.
     """
-    from sklearn.datasets import load_digits
+    images, classes = _digits(train)
+    x = images[..., None]
+    return Digits(x[:train], classes[:train], x[train:], classes[train:])
 
-    images, classes = load_digits(return_X_y=True)
+
+def _digits(train: int) -> tuple[Tensor, Tensor]:
+    """All images, (1797, 8, 8), with pixels in [0, 1], and their one-hot classes, (1797, 10)."""
+    with np.load(Path(__file__).with_name("digits.npz")) as file:
+        images = torch.as_tensor(file["images"].reshape(-1, 8, 8) / 16)
+        classes = torch.as_tensor(file["classes"], dtype=torch.int64)
     if not 2 <= train < len(images):
         raise ValueError(f"train={train}: keep at least 2 and fewer than all {len(images)} images")
-    x = (torch.as_tensor(images, dtype=torch.float64) / 16).reshape(-1, 8, 8, 1)
-    y = torch.nn.functional.one_hot(torch.as_tensor(classes, dtype=torch.int64), 10).to(torch.float64)
-    return Digits(x[:train], y[:train], x[train:], y[train:])
+    return images, torch.nn.functional.one_hot(classes, 10).to(torch.float64)
 
 
 def batches(count: int, size: int, steps: int, seed: int) -> Tensor:
