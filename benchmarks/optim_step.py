@@ -190,11 +190,13 @@ def compare(every: int, cycles: int) -> None:
     gc.collect()
     gc.disable()
     for cycle in range(cycles):
-        print(f"\rinverses every {every}: cycle {cycle + 1} of {cycles}", end="", file=sys.stderr, flush=True)
+        if sys.stderr.isatty():
+            print(f"\rinverses every {every}: cycle {cycle + 1} of {cycles}", end="", file=sys.stderr, flush=True)
         for name, step in running.items():
             times[name].append(milliseconds(step, steps))
     gc.enable()
-    print(file=sys.stderr)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
     ratio = lambda name, other: statistics.median(a / b for a, b in zip(times[name], times[other]))
     peers = [name for name in ("singd (empirical)", "curvlinops") if name in times]
     print(f"\ninverses every {every}: ms a step, mean over a cycle of {steps}; {cycles} cycles")

@@ -1,6 +1,8 @@
 """Saving, restoring and copying the optimizer, by the names of the model; and what is checked before a step."""
 
 import copy
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -29,28 +31,15 @@ def same_groups(layers: list[Layer], groups: dict[int, Any]) -> None:
 
 
 def refuse_not_finite(layers: list[Layer], step: int) -> None:
-    """Raise before anything has changed. The sum of squares bounds every entry of a factor."""
-    found: list[tuple[Layer, str]] = []
-    sizes: list[Tensor] = []
-    for layer in layers:
-        for use in layer.uses:
-            for what, tensor in (("A", use.x), ("G", use.g), ("G", use.Dz)):
-                if tensor is not None:
-                    found.append((layer, what))
-                    sizes.append(size(tensor.to(layer.dtype)))
-            if use.square is not None:
-                found.append((layer, "G"))
-                sizes.append(use.square.diagonal(dim1=-2, dim2=-1).sum())
-        for S, what in zip(layer.sums or (), "AG"):
-            found.append((layer, what))
-            sizes.append(S.diagonal(dim1=-2, dim2=-1).sum())
-        for p in layer.parameters:
-            if p.grad is not None:
-                found.append((layer, "gradient"))
-                sizes.append(size(p.grad.to(layer.dtype)))
-    if not sizes or bool(torch.stack([s.double() for s in sizes]).isfinite().all()):
+    """Raise before anything has changed."""
+    found = [(layer, what, s) for layer in layers for what, s in sizes(layer)]
+    finite = torch.stack([s.double() for _, _, s in found]).isfinite().tolist() if found else []
+    if all(finite) and all(math.isfinite(s) for layer in layers for s in layer.examined):
         return
-    layer, what = next(pair for pair, s in zip(found, sizes) if not bool(s.isfinite()))
+    found = [(layer, what) for layer in layers for what, s in sizes(layer, whole=True) if not bool(s.isfinite())]
+    if not found:
+        return
+    layer, what = found[0]
     outputs = [eta for other in layers for during in other.seen for eta in during.outputs]
     before = not all(bool(eta.isfinite().all()) for eta in outputs)
     named = {
@@ -62,6 +51,25 @@ def refuse_not_finite(layers: list[Layer], step: int) -> None:
         + ("The model's outputs, hence the loss, were already so in this batch. " if before else "")
         + "Parameters and running averages are as before this step. Look for bad data, or for an lr that is too large."
     )
+
+
+def sizes(layer: Layer, whole: bool = False) -> Iterator[tuple[str, Tensor]]:
+    """Numbers that are finite only if a layer's gradients and the entries of its factors are, and what they are of.
+
+    Sums of squares bound every entry of a factor. What `examined` has been through already is left out.
+    """
+    whole = whole or not layer.examined
+    for use in layer.uses:
+        for what, tensor in (("A", use.x), ("G", use.g), ("G", use.Dz)):
+            if tensor is not None and (whole or tensor is use.g):
+                yield what, size(tensor.to(layer.dtype))
+        if use.square is not None:
+            yield "G", use.square.diagonal(dim1=-2, dim2=-1).sum()
+    for S, what in zip(layer.sums or (), "AG"):
+        yield what, S.diagonal(dim1=-2, dim2=-1).sum()
+    for p in layer.parameters:
+        if p.grad is not None and whole:
+            yield "gradient", size(p.grad.to(layer.dtype))
 
 
 def size(tensor: Tensor) -> Tensor:

@@ -174,6 +174,9 @@ class KFAC(torch.optim.Optimizer):
         if all(p.grad is None for group in self.param_groups for p in group["params"]):
             raise RuntimeError("no parameter has a gradient. Call loss.backward() before opt.step().")
         layers = [layer for layer in self._layers if any(p.grad is not None for p in layer.parameters)]
+        if self._arguments["damping_form"] == "factored":
+            for layer in layers:
+                layer.examine()
         checkpoint.refuse_not_finite(layers, self._steps)
         seen = [layer for layer in layers if (layer.uses or layer.sums) and not layer.blind]
         if self._recorder.wanted and seen:
@@ -266,8 +269,7 @@ class KFAC(torch.optim.Optimizer):
                     self._subtract(p, step)
 
     def _direction(self, layer: Layer) -> tuple[Tensor | None, Tensor]:
-        whole = layer.solved == slice(0, layer.inputs + bool(layer.biases))
-        if whole and hasattr(layer.solver, "rows") and layer.cheaper() and layer.explained():
+        if layer.by_rows:
             use = layer.uses[0]
             return layer.solver.rows(layer.inputs_of(use.x)[0], layer.outputs_of(use.Dz)[0], bool(layer.biases))
         return layer.solver.apply(layer.gradient())

@@ -4,8 +4,10 @@ A linear map on extra dimensions has a row a token, a convolution a row an outpu
 sees there as its a (eq. 4.2, in torch's order: channels first, then offsets, as `weight.flatten(1)` has them).
 """
 
+import math
 import weakref
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -42,13 +44,19 @@ class Layer:
     """
 
     def __init__(self, name: str, module: Any, trained: set[int], suffix: str = ""):
-        self.name, self.modules, self.trained = name, [module], trained
+        self.name, self.modules = name, [module]
         # A recurrent map takes the pair (h, x), and its two biases are one.
         several = ("hh", "ih") if hasattr(module, f"weight_hh{suffix}") else ("",)
         part = lambda kind: [getattr(module, f"{kind}_{which}{suffix}" if which else kind) for which in several]
         self.weights: list[nn.Parameter] = part("weight")
         self.biases: list[nn.Parameter] = part("bias") if has_bias(module) else []
+        # Those that the optimizer is to move.
+        self.moved = [[p for p in parts if id(p) in trained] for parts in (self.weights, self.biases)]
+        self.parameters = self.moved[0] + self.moved[1]
+        self.weight = self.weights[0]
         self.groups: int = getattr(module, "groups", 1)
+        self.outputs = self.weight.shape[0] // self.groups
+        self.inputs = sum(math.prod(weight.shape[1:]) for weight in self.weights)
         self.dtype = torch.promote_types(self.weight.dtype, torch.float32)
         self.A: Any = None
         self.G: Any = None
@@ -66,23 +74,7 @@ class Layer:
         self.rows = 0
         self.backwards = 0
         self.blind = False  # the model's distribution does not depend on it
-
-    @property
-    def weight(self) -> nn.Parameter:
-        return self.weights[0]
-
-    @property
-    def outputs(self) -> int:
-        return self.weight.shape[0] // self.groups
-
-    @property
-    def inputs(self) -> int:
-        return sum(weight[0].numel() for weight in self.weights)
-
-    @property
-    def parameters(self) -> list[nn.Parameter]:
-        """Those that the optimizer is to move."""
-        return [p for p in (*self.weights, *self.biases) if id(p) in self.trained]
+        self.by_rows, self.examined = False, list[float]()
 
     def zeros(self) -> tuple[Tensor, Tensor]:
         """Empty factors."""
@@ -121,17 +113,21 @@ class Layer:
         """A weight or a bias as (g, outputs, columns)."""
         return tensor.reshape(self.groups, self.outputs, -1).to(self.dtype)
 
-    def gradients(self) -> tuple[Tensor | None, Tensor | None]:
-        """Those of the weights, side by side, and of the bias, where there are any: (g, outputs, columns)."""
-        weights = [self.matrix(p.grad) for p in self.weights if id(p) in self.trained and p.grad is not None]
-        biases = [self.matrix(p.grad) for p in self.biases if id(p) in self.trained and p.grad is not None]
+    def present(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """The weights, and the biases, that have a gradient."""
+        weights, biases = ([p for p in parts if p.grad is not None] for parts in self.moved)
         if 0 < len(weights) < len(self.weights):
             raise ValueError(
                 f"layer {self.name!r}: its weights are one block, and only some of them have a gradient. Freeze all of "
                 "them, or none."
             )
+        return weights, biases
+
+    def gradients(self) -> tuple[Tensor | None, Tensor | None]:
+        """Those of the weights, side by side, and of the bias, where there are any: (g, outputs, columns)."""
+        weights, biases = ([self.matrix(p.grad) for p in parts] for parts in self.present())
         # Two biases act as their sum, and have its derivative each.
-        return side_by_side(weights), sum(biases[1:], biases[0]) / len(biases) if biases else None
+        return side_by_side(weights), sum(biases[1:], biases[0]) / len(biases) if len(biases) > 1 else first(biases)
 
     def gradient(self) -> Tensor:
         found = side_by_side([part for part in self.gradients() if part is not None])
@@ -141,12 +137,11 @@ class Layer:
     def moves(self, step: Tensor) -> list[tuple[nn.Parameter, Tensor]]:
         """Every parameter with its part of a step on the columns that have a gradient."""
         found, start = [], 0
-        for p in self.weights:
-            if id(p) in self.trained and p.grad is not None:
-                width = p[0].numel()
-                found.append((p, step[..., start : start + width]))
-                start += width
-        biases = [p for p in self.biases if id(p) in self.trained and p.grad is not None]
+        weights, biases = self.present()
+        for p in weights:
+            width = math.prod(p.shape[1:])
+            found.append((p, step[..., start : start + width]))
+            start += width
         return found + [(p, step[..., -1] / len(biases) if len(biases) > 1 else step[..., -1]) for p in biases]
 
     def cheaper(self) -> bool:
@@ -161,41 +156,65 @@ class Layer:
         """Whether backward() worked in the precision of the factors: not in bfloat16, nor under autocast."""
         return self.weight.dtype == self.dtype and all(use.z_dtype == self.dtype for use in self.uses)
 
+    def examine(self) -> None:
+        """Whether this step is to take the rows in the place of the gradient, and the numbers that tell."""
+        if self.columns() == slice(0, self.inputs + bool(self.biases)) and self.cheaper():
+            self.examined = self.compared()
+            self.by_rows = self.agree(self.examined)
+
     def probe(self) -> bool:
         """Whether the weight's gradient is there and can be compared with what was seen."""
         single = len(self.weights) == 1 and self.weight.grad is not None
         return single and self.backwards == 1 and bool(self.uses) and self.precise
 
-    def explained(self, bias_too: bool = True) -> bool:
-        """Whether the gradient, as it is now, is what came through the applications that were seen.
+    def explained(self) -> bool:
+        """Whether the weight's gradient, as it is now, is what came through the applications that were seen.
 
-        Tried on one direction for the weight. A penalty in the loss, a use elsewhere, clipping or a hook show here.
+        Tried on one direction. A penalty in the loss, a use elsewhere, clipping or a hook show here.
+        """
+        return self.agree(self.compared()[:2])
+
+    def agree(self, compared: list[float]) -> bool:
+        loose = 64 * torch.finfo(self.dtype).eps
+        return bool(compared) and not any(off > loose * scale for off, scale in zip(compared[::2], compared[1::2]))
+
+    def compared(self) -> list[float]:
+        """How far the weight's gradient is from what came through, and the scale of that; and the same for the bias.
+
+        They are finite only if all rows and gradients are. Nothing where there are no rows to compare with.
         """
         weight, bias = self.gradients()
-        bias = bias if bias_too else None
-        off: list[Any] = [0, 0]
-        scale: list[Any] = [0, 0]
+        assert weight is not None
+        off, off_bias, scale, scale_bias = weight @ direction(weight), bias, [], []
         for use in self.uses:
             if use.Dz is None or use.fired != 1:
-                return False
+                return []
             a, Dz = self.inputs_of(use.x), self.outputs_of(use.Dz)
-            along = torch.ones_like(a[..., :1]) if weight is None else a @ direction(weight)
-            for i, rows in enumerate((along, torch.ones_like(along))):
-                off[i] = off[i] + Dz.mT @ rows
-                scale[i] = scale[i] + Dz.norm() * rows.norm()
-        loose = 64 * torch.finfo(self.dtype).eps
-        if weight is not None and bool((weight @ direction(weight) - off[0]).norm() > loose * scale[0]):
-            return False
-        return bias is None or not bool((bias - off[1]).norm() > loose * scale[1])
+            along = a @ direction(weight)
+            off = torch.baddbmm(off, Dz.mT, along, alpha=-1)
+            scale.append(length(Dz) * length(along))
+            if off_bias is not None:
+                off_bias = off_bias - Dz.sum(-2)[..., None]
+                scale_bias.append(length(Dz) * math.prod(Dz.shape[:-1]) ** 0.5)
+        found = [length(off), sum(scale)]
+        return torch.stack(found if off_bias is None else [*found, length(off_bias), sum(scale_bias)]).tolist()
 
     def columns(self) -> slice:
         """The columns of (W b) that have a gradient."""
-        weight, bias = self.gradients()
-        return slice(0 if weight is not None else self.inputs, self.inputs + (bias is not None))
+        weights, biases = self.present()
+        return slice(0 if weights else self.inputs, self.inputs + bool(biases))
 
 
 def side_by_side(parts: list[Tensor]) -> Tensor | None:
-    return torch.cat(parts, -1) if len(parts) > 1 else parts[0] if parts else None
+    return torch.cat(parts, -1) if len(parts) > 1 else first(parts)
+
+
+def first(parts: list[Tensor]) -> Tensor | None:
+    return parts[0] if parts else None
+
+
+def length(tensor: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(tensor)
 
 
 def has_bias(module: Any) -> bool:
@@ -220,8 +239,13 @@ def padded(x: Tensor, module: Any) -> Tensor:
 
 def direction(weight: Tensor) -> Tensor:
     """A fixed vector without structure, (1, k, 1): the fractional parts of multiples of the golden ratio, centred."""
-    k = torch.arange(1, weight.shape[-1] + 1, dtype=torch.float64, device=weight.device)
-    return ((k * 0.6180339887498949) % 1 - 0.5).to(weight.dtype)[None, :, None]
+    return fixed(weight.shape[-1], weight.dtype, weight.device)
+
+
+@lru_cache(maxsize=64)
+def fixed(columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    k = torch.arange(1, columns + 1, dtype=torch.float64, device=device)
+    return ((k * 0.6180339887498949) % 1 - 0.5).to(dtype)[None, :, None]
 
 
 # Covariances -----------------------------------------------------------------------------------------------------

@@ -212,7 +212,7 @@ class Recorder:
         if self.wanted and not empirical:
             layer.blind = all(use.g is None and use.square is None for use in layer.uses)
         # Only the rows of Dz that may still be wanted are kept.
-        if self.probed and layer.probe() and not layer.explained(False):
+        if self.probed and layer.probe() and not layer.explained():
             self.surprises.append(layer.name)
         if not empirical and not layer.cheaper():
             for use in layer.uses:
