@@ -278,6 +278,45 @@ def test_only_what_depends_on_a_control_is_computed_again():
     assert computed == [99, 0.25]
 
 
+def rounded(x: Tensor) -> dict[str, Tensor]:
+    return {"whole": torch.floor(4 * x), "part": 4 * x}
+
+
+def later(whole: Tensor) -> Tensor:
+    return -whole
+
+
+def drift(w: Tensor, whole: Tensor) -> Tensor:
+    return w + whole
+
+
+def test_what_came_out_as_it_was_changes_nothing_behind_it():
+    """The page knows by the numbers: 99 stands where nothing has been computed again since it was put there."""
+    run = Run("w", drift, torch.zeros(1, dtype=torch.float64), steps=2)
+    figure = made(halve, rounded, later, run, controls=(X,))
+    moves = in_page(
+        figure,
+        """
+        engine.compute(false);
+        engine.values.later[0][0] = engine.values.w[0][0] = 99;
+        const at = (x) => {
+          controls.x.set(x);
+          engine.touch("x");
+          const before = engine.latest(["later", "w"]);
+          engine.compute(true);
+          const read = [engine.values.part, engine.values.later, engine.values.w].map((value) => Array.from(value[0]));
+          return [...read, engine.latest(["later", "w"]) > before];
+        };
+        return [at(0.3125), at(0.375), at(0.625), at(0.6875)];""",
+    )
+    assert moves == [
+        [[1.25], [99], [99, 1, 2], False],
+        [[1.5], [99], [99, 1, 2], False],
+        [[2.5], [-2], [0, 2, 4], True],
+        [[2.75], [-2], [0, 2, 4], False],
+    ]
+
+
 def solved(x: Tensor) -> Tensor:
     A = torch.stack([torch.stack([x, x * 0 + 1]), torch.stack([x * 0 + 1, x * 0 + 1])])
     return torch.linalg.solve(A, torch.stack([x, x]))

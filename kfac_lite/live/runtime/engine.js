@@ -1,4 +1,5 @@
-// The functions of a figure in order. What a control changes is computed again, and nothing else is.
+// The functions of a figure in order. What a control changes is computed again, and nothing else is: not what reads a
+// value that has been computed again and came out as it was.
 
 const SIZE = (shape) => shape.reduce((a, b) => a * b, 1);
 const unpacked = (x) => typeof x === "string" ? new Float64Array(Uint8Array.from(atob(x), (c) => c.charCodeAt(0)).buffer) : x.map(Number);
@@ -11,6 +12,17 @@ export function makeEngine(spec, sources) {
   const broken = {}; // name of a run: the step at which its numbers stopped being finite
   const changes = {}; // name: when its value changed last
   let stale = new Set(), all = true, clock = 0;
+  let fresh = new Set(); // what has been computed in this turn, and is not what it was
+
+  const put = (name, i, from, at = 0) => {
+    const to = values[name][i];
+    for (let j = 0; j < from.length; j++) {
+      if (Object.is(to[at + j], from[j])) continue;
+      to.set(from, at);
+      fresh.add(name);
+      return;
+    }
+  };
 
   // The fault of a program that has just run: null where nothing finite could come out, since nothing finite went in.
   const faultOf = (program, read) => {
@@ -20,14 +32,15 @@ export function makeEngine(spec, sources) {
 
   const work = {
     constant(node) {
-      node.gives.forEach((name, i) => values[name].forEach((x, j) => x.set(unpacked(node.values[i][j]))));
+      node.gives.forEach((name, i) => node.values[i].forEach((x, j) => put(name, j, unpacked(x))));
     },
     function(node) {
       const program = programs[node.program], read = node.reads.flatMap((name) => values[name]);
       read.forEach((x, i) => program.inputs[i].set(x));
       program.step();
       const fault = faultOf(program, read);
-      node.gives.flatMap((name) => values[name]).forEach((x, i) => x.set(program.outputs[i]));
+      let i = 0;
+      for (const name of node.gives) values[name].forEach((_, j) => put(name, j, program.outputs[i++]));
       return fault;
     },
     run(node) {
@@ -39,13 +52,14 @@ export function makeEngine(spec, sources) {
       for (let t = 0; t <= node.steps; t++) {
         for (let i = 0; i < count; i++) {
           const state = program.inputs[i];
-          traces[i].set(state, t * state.length);
+          put(name, i, state, t * state.length);
         }
         if (t === node.steps) return null;
         program.step();
         const fault = program.fault();
         if (fault) {
           for (let i = 0; i < count; i++) traces[i].fill(NaN, (t + 1) * program.inputs[i].length);
+          fresh.add(name);
           broken[name] = t + 1;
           return fault.kind === "singular" ? { ...fault, step: t + 1, run: name } : null;
         }
@@ -53,8 +67,9 @@ export function makeEngine(spec, sources) {
       }
     },
     best(node, byReader) {
-      const [best] = values[node.gives[0]];
-      if (byReader) for (const x of values[node.reads[0]][0]) if (x > best[0] && x < Infinity) best[0] = x;
+      const [name] = node.gives, [best] = values[name];
+      if (!byReader) return;
+      for (const x of values[node.reads[0]][0]) if (x > best[0] && x < Infinity) put(name, 0, [x]);
     },
   };
 
@@ -73,13 +88,14 @@ export function makeEngine(spec, sources) {
       all = false;
       for (const node of spec.nodes) {
         if (everything ? node.kind === "constant" && node.done : !node.reads.some((n) => changed.has(n)) && !changed.has(node.start)) continue;
+        fresh = new Set();
         const fault = work[node.kind](node, byReader);
         node.done = true;
+        for (const name of fresh) { changed.add(name); changes[name] = ++clock; }
         if (fault) {
           all = true;
           return fault;
         }
-        for (const name of node.gives) { changed.add(name); changes[name] = ++clock; }
       }
       return null;
     },
