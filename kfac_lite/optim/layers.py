@@ -185,19 +185,20 @@ class Layer:
         """
         weight, bias = self.gradients()
         assert weight is not None
-        off, off_bias, scale, scale_bias = weight @ direction(weight), bias, [], []
+        off, off_bias = weight @ direction(weight), bias
+        scale, scale_bias = weight.new_zeros(()), weight.new_zeros(())
         for use in self.uses:
             if use.Dz is None or use.fired != 1:
                 return []
             a, Dz = self.inputs_of(use.x), self.outputs_of(use.Dz)
             along = a @ direction(weight)
             off = torch.baddbmm(off, Dz.mT, along, alpha=-1)
-            scale.append(length(Dz) * length(along))
+            scale = scale + length(Dz) * length(along)
             if off_bias is not None:
                 off_bias = off_bias - Dz.sum(-2)[..., None]
-                scale_bias.append(length(Dz) * math.prod(Dz.shape[:-1]) ** 0.5)
-        found = [length(off), sum(scale)]
-        return torch.stack(found if off_bias is None else [*found, length(off_bias), sum(scale_bias)]).tolist()
+                scale_bias = scale_bias + length(Dz) * math.prod(Dz.shape[:-1]) ** 0.5
+        found = [length(off), scale]
+        return torch.stack(found if off_bias is None else [*found, length(off_bias), scale_bias]).tolist()
 
     def columns(self) -> slice:
         """The columns of (W b) that have a gradient."""
