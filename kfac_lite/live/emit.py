@@ -51,10 +51,14 @@ PROGRAM = """function () {{
     failed = -1;
     {calls}
   }}
+  function finite() {{
+    for (const x of outputs) for (let i = 0; i < x.length; i++) if (x[i] - x[i] !== 0) return false;
+    return true;
+  }}
   function fault() {{
+    if (failed < 0 && finite()) return null;
     const say = (kind, place) => ({{ kind, operation: places[place][0], line: lines[places[place][1]] }});
     if (failed >= 0) return say("singular", failed);
-    if (outputs.every((x) => x.every(Number.isFinite))) return null;
     const cell = m.findIndex((x, i) => i >= {start} && !Number.isFinite(x));
     let i = spans.length - 2;
     while (spans[i] > cell) i -= 2;

@@ -198,7 +198,9 @@ class Layer:
                 off_bias = off_bias - Dz.sum(-2)[..., None]
                 scale_bias = scale_bias + length(Dz) * math.prod(Dz.shape[:-1]) ** 0.5
         found = [length(off), scale]
-        return torch.stack(found if off_bias is None else [*found, length(off_bias), scale_bias]).tolist()
+        if off_bias is not None:
+            found += [length(off_bias), scale_bias]
+        return torch.stack(found).tolist()
 
     def columns(self) -> slice:
         """The columns of (W b) that have a gradient."""

@@ -53,21 +53,23 @@ export function joined(n, x, y) {
 }
 
 // Where a field, rows from below, is `at`: marching squares with linear interpolation, over w by h pixels.
+const cuts = new Float64Array(8); // of one square: an array a square would be most of what a frame leaves to be swept up
 export function contour(z, columns, rows, w, h, at) {
   const u = w / (columns - 1), v = h / (rows - 1);
-  let d = "";
+  let d = "", n = 0;
+  const cut = (x, y) => { cuts[n++] = x; cuts[n++] = y; };
   for (let j = 0; j < rows - 1; j++)
     for (let i = 0; i < columns - 1; i++) {
       const k = j * columns + i;
       const a = z[k] - at, b = z[k + 1] - at, c = z[k + columns + 1] - at, e = z[k + columns] - at;
       const above = (a > 0) + (b > 0) + (c > 0) + (e > 0);
       if (above === 0 || above === 4 || Number.isNaN(a + b + c + e)) continue;
-      const cuts = [];
-      if (a > 0 !== b > 0) cuts.push(i + a / (a - b), j);
-      if (b > 0 !== c > 0) cuts.push(i + 1, j + b / (b - c));
-      if (c > 0 !== e > 0) cuts.push(i + e / (e - c), j + 1);
-      if (e > 0 !== a > 0) cuts.push(i, j + a / (a - e));
-      for (let q = 0; q < cuts.length; q += 4)
+      n = 0;
+      if (a > 0 !== b > 0) cut(i + a / (a - b), j);
+      if (b > 0 !== c > 0) cut(i + 1, j + b / (b - c));
+      if (c > 0 !== e > 0) cut(i + e / (e - c), j + 1);
+      if (e > 0 !== a > 0) cut(i, j + a / (a - e));
+      for (let q = 0; q < n; q += 4)
         d += `M${round(cuts[q] * u)} ${round(h - cuts[q + 1] * v)}L${round(cuts[q + 2] * u)} ${round(h - cuts[q + 3] * v)}`;
     }
   return d || "M0 0";

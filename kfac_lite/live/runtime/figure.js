@@ -11,13 +11,14 @@ import { read, written } from "./address.js";
 import { bindProse } from "./prose.js";
 
 const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+const PACE = 100; // ms: numbers that come faster than this in a sentence cannot be read, and each sets its lines anew
 const MAKE = { panel: makePanel, predict: makePredict, goal: makeGoal };
 let count = 0;
 
 function makeFigure(root, spec, programs, model) {
   const engine = makeEngine(spec, programs), controls = {}, stop = new AbortController();
   const figure = { spec, engine, controls, draws: [], reads: new Set(), placed: new Set(), panels: [], key: `live-${count++}`, signal: stop.signal, frames: [], measure: false };
-  const later = { spoken: 0, warm: 0, ghost: 0, play: 0 };
+  const later = { spoken: 0, warm: 0, ghost: 0, play: 0, words: 0 };
   let touched = false, problem = null;
   for (const control of spec.controls) controls[control.name] = makeControl(control, engine.values[control.name][0]);
 
@@ -30,6 +31,20 @@ function makeFigure(root, spec, programs, model) {
   figure.value = (name) => engine.values[name];
   // Outside of the panels: what shows a value. After a fault only the controls show theirs.
   figure.show = (name, act) => { act.shows = name; figure.draws.push(act); };
+
+  // Numbers in sentences, all of them in one frame.
+  const waiting = new Set();
+  let wrote = -PACE;
+  figure.soon = (act) => {
+    waiting.add(act);
+    if (waiting.size > 1) return;
+    later.words = setTimeout(() => requestAnimationFrame((now) => {
+      wrote = now;
+      const acts = [...waiting];
+      waiting.clear();
+      for (const act of acts) act();
+    }), Math.max(0, wrote + PACE - performance.now()));
+  };
 
   // Compute what has changed and draw it; after a fault the old drawing stays, in grey, until there is a new one.
   const update = (byReader) => {

@@ -4,8 +4,6 @@ import { put, write } from "./draw.js";
 import { formatAll } from "./numbers.js";
 import { makeDraggable, stepOf } from "./drag.js";
 
-const PACE = 100; // ms: numbers that come faster than this in a sentence cannot be read, and each sets its lines anew
-
 export function bindProse(figure) {
   for (const el of document.querySelectorAll(`.live-number[data-figure="${figure.spec.name}"]`)) bind(el, figure);
 }
@@ -19,13 +17,8 @@ function bind(el, figure) {
     if (control) put(el, "aria-valuenow", place(ref.get()[0]));
     if (control) put(el, "aria-valuetext", words);
   };
-  let wrote = -PACE, due = false;
-  const soon = () => {
-    if (due) return;
-    due = true;
-    setTimeout(() => requestAnimationFrame((now) => { [wrote, due] = [now, false]; show(); }), Math.max(0, wrote + PACE - performance.now()));
-  };
-  figure.show(name, control ? show : soon); // what is in the reader's hand follows it at once
+  // What is in the reader's hand follows it at once.
+  figure.show(name, () => { el.words === undefined || document.activeElement === el ? show() : figure.soon(show); });
   if (!control || !("low" in control.spec || "steps" in control.spec)) return;
   const { spec } = control, [low, high] = "steps" in spec ? [0, spec.steps] : [place(spec.low), place(spec.high)];
   const steps = spec.steps ?? (spec.step && !spec.log ? Math.round((high - low) / spec.step) : 100);

@@ -4,15 +4,17 @@ import { element, put, write } from "./draw.js";
 import { formatAll, format, pieces, widest } from "./numbers.js";
 import { stepOf } from "./drag.js";
 
-// A number; `data-value` has all its digits. In a heading its box keeps its size, in a sentence that would be a hole.
+// A number; `data-value` has all its digits. In a heading its box keeps its size; in a sentence that would be a hole, so
+// there each new number sets the lines anew, and it waits for its turn.
 function readout(part, figure) {
-  const ref = figure.ref(part.value), out = element("span", { class: "live-readout", "data-of": part.value });
-  if (!figure.heading) out.classList.add("loose");
+  const ref = figure.ref(part.value), out = element("span", { class: "live-readout", "data-of": part.value }), { heading } = figure;
+  if (!heading) out.classList.add("loose");
   else out.style.width = `${widest(ref.shape, part.form)}ch`;
+  const show = () => write(out, formatAll(ref.get(), ref.shape, part.form));
   figure.show(part.value, () => {
-    const values = ref.get(), words = formatAll(values, ref.shape, part.form);
+    const values = ref.get();
     put(out, "data-value", values.length === 1 ? values[0] : Array.from(values).join(","));
-    write(out, words);
+    heading || out.words === undefined ? show() : figure.soon(show);
   });
   return out;
 }
@@ -79,7 +81,8 @@ export function makeRow(control, figure) {
   const to = (k) => { const v = low + (k / steps) * (high - low); return spec.log ? Math.exp(v) : v; };
   const from = (v) => (((spec.log ? Math.log(v) : v) - low) / (high - low)) * steps;
   const range = element("input", { type: "range", name: spec.name, min: 0, max: steps, step: 1, "aria-label": label });
-  const form = spec.kind === "scrubber" ? "d" : spec.log ? ".2g" : `.${spec.digits}f`, value = element("span", { class: "live-value", "aria-hidden": "true" });
+  const form = spec.kind === "scrubber" ? "d" : spec.log ? ".2g" : `.${spec.digits}f`, value = element("span");
+  const told = (v) => format(v, form) + (spec.unit ? " " + spec.unit : "");
   const go = (k) => figure.change(spec.name, () => control.set(to(Math.max(0, Math.min(steps, k)))));
   range.addEventListener("input", () => go(Number(range.value)));
   range.addEventListener("keydown", (event) => {
@@ -90,12 +93,15 @@ export function makeRow(control, figure) {
     go(event.shiftKey || spec.step || steps < 100 || !event.key.startsWith("Arrow") ? k : k + (k - Math.round(from(control.value[0]))) * 3);
   });
   figure.show(spec.name, () => {
-    const words = format(control.value[0], form) + (spec.unit ? " " + spec.unit : "");
+    const words = told(control.value[0]);
     range.value = from(control.value[0]);
     write(value, words);
     put(range, "aria-valuetext", spec.kind === "scrubber" ? `${words} of ${spec.steps}` : words);
   });
-  row.append(element("span", { class: "live-label", "aria-hidden": "true" }, label), range, value);
+  // Boxes with a size of their own around what moves: the page is not laid out anew for it.
+  const box = element("span", { class: "live-value", "aria-hidden": "true" }, value);
+  box.style.width = `${Math.max(...Array.from({ length: steps + 1 }, (_, k) => told(to(k)).length))}ch`;
+  row.append(element("span", { class: "live-label", "aria-hidden": "true" }, label), element("span", { class: "live-slide" }, range), box);
   if (spec.kind === "scrubber") row.append(figure.player(control));
   return row;
 }
