@@ -171,7 +171,7 @@ def gaps(runs: Runs, controls: Mapping[str, Trajectory], basis: Basis, control_o
     picture = Picture(3.1 * rows + 1.0, f"gaps of {_and(runs)} in {len(names)} bases, beside the control")
     bottom, floor, top = 3e-19, 1e-17, 1e5
     with matplotlib.rc_context(style.RC):
-        panels = _panels(picture, rows, min(2, len(names)), left=0.14, right=0.98, bottom=0.8, top=0.55, gap=0.6)
+        panels = _panels(picture, rows, min(2, len(names)), left=0.14, right=0.98, bottom=0.8, top=0.45, gap=0.75)
         for number, (ax, twin) in enumerate(zip(panels, names)):
             ax.set_yscale("log")
             ax.set(ylim=(bottom, top))

@@ -3,6 +3,7 @@
 On a page of their own: two figures, with text above and below them.
 """
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -181,6 +182,31 @@ def test_a_drag_goes_on_beyond_the_picture_and_the_point_stays_in_it(tab: Any):
     plane.comes_to(x + 10, y)
     tab.mouse.up()
     assert not plane.root.locator(".live-bound").first.is_visible()
+
+
+@pytest.mark.parametrize("control", ["p", "s", "t"])
+def test_what_a_drag_moves_lays_out_itself_and_not_the_page(tab: Any, browser: Any, control: str):
+    """Boxes of their own size are around it; hundreds of paragraphs would cost more than the figure."""
+    plane = Plane(tab)
+    part = plane.root.locator(f"[name={control}]" if control == "s" else f"[data-handle={control}]")
+    part.evaluate("part => part.scrollIntoView({block: 'center'})")
+    box = part.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    tab.mouse.move(x, y)
+    tab.mouse.down()
+    tab.mouse.move(x + 2, y)
+    tab.wait_for_timeout(200)
+    before = plane.root.evaluate("root => JSON.stringify(root.figure.state())")
+    browser.start_tracing(page=tab, categories=["devtools.timeline"])
+    for step in range(20):
+        tab.mouse.move(x + 3 * step, y)
+        tab.evaluate("() => new Promise((later) => requestAnimationFrame(() => setTimeout(later)))")
+    trace = json.loads(browser.stop_tracing())["traceEvents"]
+    tab.mouse.up()
+    assert plane.root.evaluate("root => JSON.stringify(root.figure.state())") != before
+    partly = [event["args"]["beginData"]["partialLayout"] for event in trace
+              if event["name"] == "Layout" and "beginData" in event["args"]]  # fmt: skip
+    assert partly and sum(not part for part in partly) <= 2, partly
 
 
 def test_the_theme_changes_in_mid_drag(tab: Any):

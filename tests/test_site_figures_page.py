@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.func import grad
 
-from .browsing import opened, show_in
+from .browsing import opened, show_in, until
 
 pytestmark = [pytest.mark.no_gauge, pytest.mark.slow]
 
@@ -44,7 +44,8 @@ def test_a_singular_matrix_is_said_and_the_figure_goes_on(page: Any):
         (s,) = drawn(page, "singular", "s")
         assert s == pytest.approx(n / 4)
         assert slider.input_value() == str(n) and slider.get_attribute("aria-valuetext") == f"{s:.2f}"
-        assert figure.locator("[data-of=s]").text_content() == f"{s:.2f}"
+        # It stands in a sentence, and waits for its turn.
+        until(page, f"document.querySelector('[data-name=singular] [data-of=s]').textContent === '{s:.2f}'")
         assert ("faulty" in figure.get_attribute("class")) == (n == 4)
         if n == 4:
             assert "linalg.solve meets a matrix that cannot be inverted (cell line" in words.text_content()
