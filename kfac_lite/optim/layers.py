@@ -125,7 +125,7 @@ class Layer:
 
     def gradients(self) -> tuple[Tensor | None, Tensor | None]:
         """Those of the weights, side by side, and of the bias, where there are any: (g, outputs, columns)."""
-        weights, biases = ([self.matrix(p.grad) for p in parts] for parts in self.present())
+        weights, biases = ([self.matrix(p.grad) for p in parts if p.grad is not None] for parts in self.present())
         # Two biases act as their sum, and have its derivative each.
         return side_by_side(weights), sum(biases[1:], biases[0]) / len(biases) if len(biases) > 1 else first(biases)
 
