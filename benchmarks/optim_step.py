@@ -8,11 +8,12 @@ threads wait for each other and ratios are noise; run it on an idle one, or with
     pip install singd==0.0.5          # the fastest peer on PyPI; not needed for the rest
     .venv/bin/python benchmarks/optim_step.py
     sudo chrt -f 1 .venv/bin/python benchmarks/optim_step.py --cycles 12
+    .venv/bin/python benchmarks/optim_step.py --cycles 30 --memory --write   # for the page "The optimizer, measured"
 
 singd with T = 10 touches its factors at every 10th step only; ours renews them at every step. It always takes the
 empirical Fisher. curvlinops has no optimizer: its step here makes its factors of the batch and inverts them.
 "Own products" are the matrix products, factorisations and solves of our step (mc), timed alone in ready buffers; the
-inversions of a cycle are among them. `--memory` prints peaks above idle instead, a process for each. Asserts nothing.
+inversions of a cycle are among them. `--memory` adds the peaks above idle, a process for each. Asserts nothing.
 """
 
 import argparse
@@ -31,6 +32,9 @@ import torch
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent / "studies"))
+from measuring import finish, say  # pyright: ignore[reportMissingImports]
+
 from kfac_lite.optim import KFAC
 
 WIDTHS, BATCH, LR, DAMPING = (784, 512, 512, 10), 256, 1e-3, 1e-3
@@ -177,7 +181,8 @@ def milliseconds(step: Step, steps: int) -> float:
     return 1000 * (time.perf_counter() - began) / steps
 
 
-def compare(every: int, cycles: int) -> None:
+def compare(every: int, cycles: int) -> dict[str, dict[str, float]]:
+    """Print, and return by name, the milliseconds of a step and its ratios to others."""
     steps, running = (every if every > 1 else 3), {}
     for name, make in contenders(every).items():
         try:
@@ -190,13 +195,11 @@ def compare(every: int, cycles: int) -> None:
     gc.collect()
     gc.disable()
     for cycle in range(cycles):
-        if sys.stderr.isatty():
-            print(f"\rinverses every {every}: cycle {cycle + 1} of {cycles}", end="", file=sys.stderr, flush=True)
+        say(f"inverses every {every}: cycle {cycle + 1} of {cycles}")
         for name, step in running.items():
             times[name].append(milliseconds(step, steps))
     gc.enable()
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
+    say("")
     ratio = lambda name, other: statistics.median(a / b for a, b in zip(times[name], times[other]))
     peers = [name for name in ("singd (empirical)", "curvlinops") if name in times]
     print(f"\ninverses every {every}: ms a step, mean over a cycle of {steps}; {cycles} cycles")
@@ -205,11 +208,16 @@ def compare(every: int, cycles: int) -> None:
         + "".join(f"{'x ' + name.split()[0]:>14}" for name in peers)
         + f"{'x own products':>16}"
     )
+    found = {}
     for name, values in times.items():
-        tenth = sorted(values)[len(values) // 10]
-        row = f"{name:22}{statistics.median(values):8.1f}{tenth:14.1f}{ratio(name, 'SGD'):8.2f}"
-        row += "".join(f"{ratio(name, peer):14.2f}" for peer in peers)
-        print(row + (f"{ratio(name, 'own products'):16.2f}" if name.startswith("kfac_lite") else ""))
+        tenth, ms = sorted(values)[len(values) // 10], statistics.median(values)
+        ratios = {other: ratio(name, other) for other in ("SGD", *peers, "own products")}
+        found[name] = {"ms": ms, **ratios}
+        row = f"{name:22}{ms:8.1f}{tenth:14.1f}" + "".join(
+            f"{ratios[other]:{width}.2f}" for other, width in zip(ratios, (8, *(14 for _ in peers)))
+        )
+        print(row + (f"{ratios['own products']:16.2f}" if name.startswith("kfac_lite") else ""))
+    return found
 
 
 def peak(name: str, every: int) -> None:
@@ -225,15 +233,18 @@ def peak(name: str, every: int) -> None:
     print(f"{(held('VmHWM') - before) / 1024:.0f}")
 
 
-def memory() -> None:
+def memory() -> dict[int, dict[str, float]]:
+    """Print, and return by name, the peaks in MB with inverses every 10 and every 1."""
     print(f"\npeak memory above idle, MB\n{'':22}{'every 10':>9}{'every 1':>9}")
-    for name in contenders(10):
-        row = f"{name:22}"
-        for every in (10, 1):
+    found: dict[int, dict[str, float]] = {10: {}, 1: {}}
+    for name in contenders(1):
+        for every in found:
             command = [sys.executable, __file__, "--peak", name, "--every", str(every)]
             run = subprocess.run(command, capture_output=True, text=True)
-            row += f"{run.stdout.strip() or '-':>9}"
-        print(row)
+            if run.stdout.strip():  # a peer may be missing, or have no such schedule
+                found[every][name] = float(run.stdout)
+        print(f"{name:22}" + "".join(f"{mb[name]:9.0f}" if name in mb else f"{'-':>9}" for mb in found.values()))
+    return found
 
 
 def main() -> None:
@@ -241,17 +252,19 @@ def main() -> None:
     parser.add_argument("--cycles", type=int, default=12)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--every", type=int, help="1 or 10 alone")
-    parser.add_argument("--memory", action="store_true", help="peak memory instead of times")
+    parser.add_argument("--memory", action="store_true", help="peak memory too")
+    parser.add_argument("--write", action="store_true", help="keep the results for the page")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.peak:
         return peak(options.peak, options.every)
     print(f"torch {torch.__version__}, {options.threads} threads, {os.cpu_count()} processors")
+    every = (options.every,) if options.every else (10, 1)
+    results: dict[str, Any] = {"cycles": options.cycles, "steps": {n: compare(n, options.cycles) for n in every}}
     if options.memory:
-        return memory()
-    for every in (options.every,) if options.every else (10, 1):
-        compare(every, options.cycles)
+        results["memory"] = memory()
+    finish("step", results, options.write, f"{options.threads} threads")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from . import style
 from .plots import Picture, _decades, _panels
 
-__all__ = ["Table", "ends", "exponents", "growth", "load", "race", "rates"]
+__all__ = ["Table", "ends", "exponents", "growth", "load", "race", "rates", "steps"]
 
 DASHES: dict[str, Any] = {"Muon": (4, 2), "exact, by examples": (1.2, 1.2), "K-FAC, damping 0.1": (4, 2)}
 
@@ -136,6 +136,21 @@ def _names(ax: Any, ends: dict[str, float]) -> None:
         line: dict[str, Any] = {"transform": ax.transAxes, "clip_on": False, "dashes": dashes, "color": colour}
         ax.plot([1.02, 1.08], [place, place], lw=style.LINE_WIDTH, **line)
         ax.text(1.1, place, name, transform=ax.transAxes, va="center")
+
+
+def steps(results: dict[str, Any]) -> Table:
+    """Milliseconds and megabytes of a step, and its time as a multiple of others', timed in turns with it."""
+    others = list(dict.fromkeys(
+        other for found in results["steps"].values() for row in found.values() for other in row if other != "ms"
+    ))  # fmt: skip
+    rows = [["inverses", "", "ms a step", *(f"× {other}" for other in others), "peak MB"]]
+    for every, found in results["steps"].items():
+        for name, row in found.items():
+            ratios = [f"{row[other]:.2f}" if other in row and other != name else "" for other in others]
+            peak = results["memory"][every].get(name)
+            first = f"every {every}" if name == next(iter(found)) else ""
+            rows.append([first, name, f"{row['ms']:.1f}", *ratios, "" if peak is None else f"{peak:.0f}"])
+    return Table(rows, "what a step costs")
 
 
 def ends(results: dict[str, Any]) -> Table:

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.no_gauge
 
 ROOT = Path(__file__).parent.parent
 GROWN = measured.load(ROOT / "chapters/optimizer-measured/growth.json")
+STEPPED = measured.load(ROOT / "chapters/optimizer-measured/step.json")
 RACED = measured.load(ROOT / "chapters/optimizer-measured/worth.json")
 sys.path.insert(0, str(ROOT / "benchmarks" / "studies"))
 import growth  # noqa: E402  # pyright: ignore[reportMissingImports]
@@ -21,7 +22,7 @@ def test_a_table_shows_its_cells_and_says_what_it_is_about_without_a_number():
     table = measured.Table([["a", "b"], ["1 < 2", "x"]], "two cells")
     assert repr(table) == "<table: two cells>"
     assert table._repr_html_().count("<tr>") == 2 and "<td>1 &lt; 2</td>" in table._repr_html_()
-    for one in (measured.exponents(GROWN), measured.ends(RACED), measured.rates(RACED)):
+    for one in (measured.exponents(GROWN), measured.ends(RACED), measured.rates(RACED), measured.steps(STEPPED)):
         assert not re.search(r"\d", repr(one))
 
 
@@ -45,6 +46,22 @@ def test_a_race_draws_the_middle_start_against_steps_and_seconds(problem: str):
             assert round(sorted(losses[-1] for losses in run["train"])[1], 12) in ends
     assert steps.get_xlim()[1] >= RACED["problems"][problem]["steps"]
     assert len({text.get_position()[1] for text in steps.texts}) == len(runs)  # no name on another
+
+
+def test_the_table_of_steps_shows_the_ratios_that_its_words_tell():
+    """About four steps of SGD, and about six; the sampled targets a twentieth; the peers' columns where they ran."""
+    head, *rows = measured.steps(STEPPED).rows
+    times = head.index("× SGD")
+    assert len(rows) == sum(map(len, STEPPED["steps"].values()))
+    every, seen = "", {}
+    for row in rows:
+        every = row[0] or every
+        seen[row[1], every] = row
+    assert 3.5 <= float(seen["kfac_lite, mc", "every 10"][times]) < 4.5
+    assert 5.5 <= float(seen["kfac_lite, mc", "every 1"][times]) < 6.5
+    assert seen["SGD", "every 1"][times] == "" and seen["kfac_lite, mc", "every 10"][head.index("× curvlinops")] == ""
+    for steps in STEPPED["steps"].values():
+        assert 1.0 < steps["kfac_lite, mc"]["ms"] / steps["kfac_lite, empirical"]["ms"] < 1.1
 
 
 def test_a_files_rates_have_a_worse_one_on_either_side():
