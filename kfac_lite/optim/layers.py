@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
@@ -50,7 +51,7 @@ class Layer:
         part = lambda kind: [getattr(module, f"{kind}_{which}{suffix}" if which else kind) for which in several]
         self.weights: list[nn.Parameter] = part("weight")
         self.biases: list[nn.Parameter] = part("bias") if has_bias(module) else []
-        # Those that the optimizer is to move.
+        # Those that the optimizer is to move, weights and biases.
         self.moved = [[p for p in parts if id(p) in trained] for parts in (self.weights, self.biases)]
         self.parameters = self.moved[0] + self.moved[1]
         self.weight = self.weights[0]
@@ -242,13 +243,14 @@ def padded(x: Tensor, module: Any) -> Tensor:
 
 def direction(weight: Tensor) -> Tensor:
     """A fixed vector without structure, (1, k, 1): the fractional parts of multiples of the golden ratio, centred."""
-    return fixed(weight.shape[-1], weight.dtype, weight.device)
+    return torch.from_numpy(fractions(weight.shape[-1], weight.dtype == torch.float64)).to(weight.device)
 
 
 @lru_cache(maxsize=64)
-def fixed(columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    k = torch.arange(1, columns + 1, dtype=torch.float64, device=device)
-    return ((k * 0.6180339887498949) % 1 - 0.5).to(dtype)[None, :, None]
+def fractions(columns: int, double: bool) -> np.ndarray:
+    """As numbers of numpy, which know of no device and no mode of torch."""
+    k = np.arange(1, columns + 1)
+    return ((k * 0.6180339887498949) % 1 - 0.5).astype(np.float64 if double else np.float32)[None, :, None]
 
 
 # Covariances -----------------------------------------------------------------------------------------------------
