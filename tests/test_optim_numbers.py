@@ -302,6 +302,52 @@ def test_numbers_that_are_not_finite_are_named_and_nothing_has_changed(what: str
         one_step(opt, model, normal(4, 9, 3), y, "gaussian")  # goes on
 
 
+class Spoiled(torch.autograd.Function):
+    """The identity, whose derivative is NaN the first time that it is asked for: that of the drawn targets."""
+
+    @staticmethod
+    def forward(ctx: Any, z: torch.Tensor) -> torch.Tensor:
+        ctx.asked = 0
+        return z.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *D: torch.Tensor) -> torch.Tensor:
+        ctx.asked += 1
+        return D[0] * float("nan") if ctx.asked == 1 else D[0]
+
+
+class Spoiler(nn.Module):
+    on = False
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return Spoiled.apply(z) if self.on else z  # pyright: ignore[reportReturnType]
+
+
+@pytest.mark.parametrize("what", ["input", "weight", "bias", "weight overflows", "drawn"])
+def test_numbers_that_are_not_finite_are_found_where_rows_stand_for_the_gradient(what: str):
+    """S9 again: with few rows their look at the gradient is what finds them, and it is one look for both."""
+    model: Any = model_of(nn.Linear(30, 20), nn.Tanh(), Spoiler(), nn.Linear(20, 2))
+    x, y = normal(1, 4, 30), normal(2, 4, 2)
+    opt = KFAC(model, lr=0.1, momentum=0.9, damping=0.1, likelihood="gaussian")
+    one_step(opt, model, x, y, "gaussian")
+    if what == "input":
+        x = x.clone()
+        x[1, 2] = float("nan")
+    model[2].on = what == "drawn"
+    opt.zero_grad()
+    ((model(x) - y) ** 2).sum().backward()
+    if what in ("weight", "weight overflows"):
+        model[0].weight.grad[3, 4] = float("nan") if what == "weight" else 1e200
+    if what == "bias":
+        model[0].bias.grad[3] = float("-inf")
+    assert opt._layers[0].cheaper()
+    before = copy.deepcopy((model.state_dict(), opt.state_dict()))
+    named = {"input": "the factor A", "drawn": "the factor G"}.get(what, "its gradient")
+    with pytest.raises(ValueError, match=f"step 1, layer '0': {named}.* is NaN or infinite"):
+        opt.step()
+    assert same(before, (model.state_dict(), opt.state_dict()))
+
+
 def test_a_singular_factor_without_damping_names_layer_rank_direction_and_a_safe_damping():
     n = 40
     x, y = normal(1, n, 3), torch.arange(n) % 3
