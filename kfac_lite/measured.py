@@ -140,15 +140,15 @@ def _names(ax: Any, ends: dict[str, float]) -> None:
 
 def steps(results: dict[str, Any]) -> Table:
     """Milliseconds and megabytes of a step, and its time as a multiple of others', timed in turns with it."""
-    others = list(dict.fromkeys(
-        other for found in results["steps"].values() for row in found.values() for other in row if other != "ms"
-    ))  # fmt: skip
+    found = [row for steps in results["steps"].values() for row in steps.values()]
+    others = sorted(dict.fromkeys(other for row in found for other in row), key=lambda other: other == "own products")
+    others.remove("ms")
     rows = [["inverses", "", "ms a step", *(f"× {other}" for other in others), "peak MB"]]
-    for every, found in results["steps"].items():
-        for name, row in found.items():
+    for every, steps in results["steps"].items():
+        for name, row in steps.items():
             ratios = [f"{row[other]:.2f}" if other in row and other != name else "" for other in others]
             peak = results["memory"][every].get(name)
-            first = f"every {every}" if name == next(iter(found)) else ""
+            first = f"every {every}" if name == next(iter(steps)) else ""
             rows.append([first, name, f"{row['ms']:.1f}", *ratios, "" if peak is None else f"{peak:.0f}"])
     return Table(rows, "what a step costs")
 
