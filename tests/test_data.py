@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kfac_lite.data import batches, digits
+from kfac_lite.data import batches, digit_images, digits
 
 
 def test_the_digits_are_what_the_recipe_says():
@@ -18,6 +18,16 @@ def test_the_digits_are_what_the_recipe_says():
         assert float(x.max()) == 1
     assert torch.equal(data.targets.sum(1), torch.ones(1000, dtype=torch.float64))
     assert torch.equal(data.inputs * 16, (data.inputs * 16).round())
+
+
+def test_the_images_are_the_published_ones():
+    """How many of each class, and the sum of all pixels, as scikit-learn's copy has them; the first is a 0."""
+    images, _, later, _ = data = digit_images()
+    targets = torch.cat([data.targets, data.held_out_targets])
+    assert targets.sum(0).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert float(16 * torch.cat([images, later]).sum()) == 561718
+    assert (16 * images[0, :2, :, 0]).tolist() == [[0, 0, 5, 13, 9, 1, 0, 0], [0, 0, 13, 15, 10, 15, 5, 0]]
+    assert data.targets[0].argmax() == 0 and images.shape == (1000, 8, 8, 1)
 
 
 def test_dropping_the_still_pixels_makes_the_second_moment_invertible():
