@@ -172,9 +172,9 @@ def test_equation_A_4_the_square_of_the_activation_function_commutes(n: int, see
     z, a = net.home.preactivations[0], net.home.activations[1]
     z2, a2 = (basis.changed(*testing.change(n, 10.0, draw)) for basis in (z, a))
     (Phi, tau), (Omega, gamma) = z2.to(z), a.to(a2)
-    numbers = normal(draw, n)
+    numbers = normal(draw, 8, n)  # at one point alone the two maps below may meet
     bottom = a2[net.activate(1, z2.point(numbers))]  # one map rho_1, read in kappa
-    assert close(Omega @ torch.tanh(Phi @ numbers + tau) + gamma, bottom, 1e-8)
+    assert close(torch.tanh(numbers @ Phi.mT + tau) @ Omega.mT + gamma, bottom, 1e-8)
     unit_by_unit = torch.tanh(numbers)
     assert not close(unit_by_unit, bottom, 1e-3)
 
