@@ -8,7 +8,7 @@ threads wait for each other and ratios are noise; run it on an idle one, or with
     pip install singd==0.0.5          # the fastest peer on PyPI; not needed for the rest
     .venv/bin/python benchmarks/optim_step.py
     sudo chrt -f 1 .venv/bin/python benchmarks/optim_step.py --cycles 12
-    .venv/bin/python benchmarks/optim_step.py --cycles 30 --memory --write   # for the page "The optimizer, measured"
+    .venv/bin/python benchmarks/optim_step.py --cycles 40 --memory --write   # for the page "The optimizer, measured"
 
 singd with T = 10 touches its factors at every 10th step only; ours renews them at every step. It always takes the
 empirical Fisher. curvlinops has no optimizer: its step here makes its factors of the batch and inverts them.
@@ -18,6 +18,7 @@ inversions of a cycle are among them. `--memory` adds the peaks above idle, a pr
 
 import argparse
 import gc
+import importlib.util
 import itertools
 import os
 import statistics
@@ -259,6 +260,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     if options.peak:
         return peak(options.peak, options.every)
+    if options.write and (options.every or not options.memory or importlib.util.find_spec("singd") is None):
+        parser.error("the page shows the whole table: --write goes with --memory, without --every, and needs singd")
     print(f"torch {torch.__version__}, {options.threads} threads, {os.cpu_count()} processors")
     every = (options.every,) if options.every else (10, 1)
     results: dict[str, Any] = {"cycles": options.cycles, "steps": {n: compare(n, options.cycles) for n in every}}
